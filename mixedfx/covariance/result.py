@@ -1,0 +1,94 @@
+"""What stage 1 returns, whichever method learned the covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.varcorr import VarCorr, lower_factor
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+
+@dataclass(frozen=True, eq=False)
+class CovarianceResult:
+    """Covariances of the random effects, with the fixed effects and conditional modes that came with them.
+
+    Attributes
+    ----------
+    formula, family, method
+        What was fitted, and how: "reml", "ml", "nuts", ...
+    varcorr
+        Absolute covariances; ``varcorr.freezable`` is False, with the reason in ``varcorr.why``, where they should
+        not be handed to stage 2.
+    fixef, fixef_se
+        Series over the fixed effects, without thresholds.
+    thresholds
+        Series "1|2", "2|3", ... for the cumulative family, else None.
+    ranef
+        Factor -> DataFrame (J, q): conditional modes (likelihood) or posterior means (MCMC).
+    standard_errors
+        The frame of `varcorr` with a column ``se``: of each ``vcov``.
+    loglik
+        Log-likelihood with all constants (restricted for "reml"); NaN where the method has none.
+    converged, boundary
+        Whether the optimum or posterior was reached; names of covariance parameters at a boundary.
+    stats
+        Evaluations, seconds, gradients, diagnostics: depends on the method.
+    n_rows, n_levels
+        Rows and levels (factor -> J) the estimate rests on.
+    posterior
+        DataTree of the draws (MCMC), else None.
+    fits
+        Factor -> the fit its block was read from, for the subsample strategy "per-factor"; else empty.
+    """
+
+    formula: str
+    family: str
+    method: str
+    varcorr: VarCorr
+    fixef: pd.Series
+    fixef_se: pd.Series
+    ranef: Mapping[str, pd.DataFrame]
+    standard_errors: pd.DataFrame
+    loglik: float
+    converged: bool
+    boundary: tuple[str, ...]
+    stats: Mapping[str, Any]
+    n_rows: int
+    n_levels: Mapping[str, int]
+    thresholds: pd.Series | None = None
+    posterior: DataTree | None = None
+    fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
+
+    @property
+    def sigma(self) -> float | None:
+        """Residual standard deviation, None for families without one."""
+        return self.varcorr.sigma
+
+    @property
+    def deviance(self) -> float:
+        """-2 loglik."""
+        return -2 * self.loglik
+
+    @property
+    def reml_criterion(self) -> float | None:
+        """-2 restricted log-likelihood for REML fits, else None."""
+        return self.deviance if self.method == "reml" else None
+
+    @property
+    def theta(self) -> NDArray[np.float64]:
+        """lme4's theta: free lower triangles, column by column, of the covariance factors relative to sigma."""
+        sigma = self.sigma or 1.0
+        parts = []
+        for block in self.varcorr.blocks:
+            factor = lower_factor(block.matrix) / sigma
+            rows, columns = np.nonzero(np.tril(block.free).T)
+            parts.append(factor.T[rows, columns])
+        return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,0 +1,50 @@
+"""Every error and warning that mixedfx raises on purpose.
+
+A message names the culprit (column, level, setting), says what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class MixedfxError(Exception):
+    """Base of every error the package raises on purpose."""
+
+
+class FormulaError(MixedfxError, ValueError):
+    """The formula cannot be read, or asks for something that formulas may not do."""
+
+
+class DataError(MixedfxError, ValueError):
+    """The data do not fit the formula or the family."""
+
+
+class VarCorrError(MixedfxError, ValueError):
+    """A covariance is missing, unknown, mislabelled or not positive semidefinite."""
+
+
+class SettingError(MixedfxError, ValueError):
+    """An argument or a job setting has a value that is not allowed."""
+
+
+class NotFreezableError(MixedfxError, RuntimeError):
+    """The covariances of stage 1 are not trustworthy enough to be frozen (pass force=True to go on)."""
+
+
+class ConvergenceError(MixedfxError, RuntimeError):
+    """A computation could not be carried to an answer at all."""
+
+
+class MixedfxWarning(UserWarning):
+    """Base of every warning the package gives on purpose."""
+
+
+class DroppedRowsWarning(MixedfxWarning):
+    """Rows with missing values were left out."""
+
+
+class CollinearWarning(MixedfxWarning):
+    """Fixed-effect columns were dropped because others determine them."""
+
+
+class ConvergenceWarning(MixedfxWarning):
+    """A result is usable but the computation did not fully converge."""

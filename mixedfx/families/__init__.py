@@ -1,0 +1,21 @@
+"""Response distributions, one a file."""
+
+from __future__ import annotations
+
+from mixedfx.errors import SettingError
+from mixedfx.families.base import Derivatives, Family
+from mixedfx.families.bernoulli import Bernoulli
+from mixedfx.families.gaussian import Gaussian
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Gaussian(), Bernoulli())}
+
+__all__ = ["FAMILIES", "Derivatives", "Family", "get_family"]
+
+
+def get_family(name: str | Family) -> Family:
+    """The family called `name`; raises `SettingError` listing the known ones."""
+    if isinstance(name, Family):
+        return name
+    if name not in FAMILIES:
+        raise SettingError(f"unknown family {name!r}; known families: {', '.join(FAMILIES)}")
+    return FAMILIES[name]

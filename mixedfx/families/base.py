@@ -1,0 +1,60 @@
+"""What a response distribution must provide: the negative log density of a row and its derivatives in eta."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Derivatives(NamedTuple):
+    """First, second and third derivative of l(y, eta) in eta, each of shape (N,)."""
+
+    d1: Array
+    d2: Array
+    d3: Array
+
+
+class Family(ABC):
+    """A response distribution with its canonical link; l = -log p(y | eta), weights left to the caller.
+
+    `auxiliary` is what the density needs besides eta: sigma^2 (gaussian), the thresholds (cumulative), else None.
+    """
+
+    name: ClassVar[str]
+    has_sigma: ClassVar[bool] = False
+    """Whether the family has a residual variance, which VarCorr then carries."""
+    has_thresholds: ClassVar[bool] = False
+    """Whether thresholds take the place of the intercept."""
+    hessian_bound: ClassVar[float | None] = None
+    """The supremum of l'' over eta where it is finite (Boehning & Lindsay 1988), for fixed-Hessian solvers."""
+
+    @abstractmethod
+    def check_response(self, y: Array, name: str) -> None:
+        """Raise `DataError` naming column `name` where `y` is outside the family's range."""
+
+    @abstractmethod
+    def loss(self, y: Array, eta: Array, auxiliary: object = None) -> Array:
+        """l(y, eta) with all constants, shape (N,)."""
+
+    @abstractmethod
+    def derivatives(self, y: Array, eta: Array, auxiliary: object = None) -> Derivatives:
+        """Derivatives of l in eta."""
+
+    @abstractmethod
+    def mean(self, eta: Array, auxiliary: object = None) -> Array:
+        """E[y | eta], the inverse link."""
+
+    @abstractmethod
+    def start_eta(self, y: Array, weights: Array) -> float:
+        """A constant eta to start from: the link of the weighted mean response."""
+
+    @abstractmethod
+    def sample(
+        self, eta: Array, rng: np.random.Generator, auxiliary: object = None, weights: Array | None = None
+    ) -> Array:
+        """Draws of y given eta, for simulation and predictive checks."""
