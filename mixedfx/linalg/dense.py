@@ -1,0 +1,116 @@
+"""The reduced system as a dense matrix: log-determinants, inverses, exact covariances of every level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.elimination import Elimination
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RestBlock
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseReduced:
+    """S = U'U with the factors first and beta last.
+
+    Attributes
+    ----------
+    G
+        D_o' T_e D_o in b, lower triangle (see `RowOperator.dense_reduced`); None where it was not kept.
+    U
+        Upper Cholesky factor of S, shape (n_rest, n_rest).
+    """
+
+    elimination: Elimination
+    U: Floats
+
+    @property
+    def n_random(self) -> int:
+        """Coefficients of the remaining factors: where beta begins."""
+        return self.elimination.operator.layout.beta_start
+
+    @property
+    def logdet_random(self) -> float:
+        """log|S| of the remaining factors alone, without beta."""
+        return 2.0 * float(np.log(np.diag(self.U)[: self.n_random]).sum())
+
+    @property
+    def logdet_fixed(self) -> float:
+        """log|Schur complement on beta| = log|X'V^-1 X|."""
+        return 2.0 * float(np.log(np.diag(self.U)[self.n_random :]).sum())
+
+    def solve(self, b: Floats) -> Floats:
+        """S^-1 b, b (n_rest, m)."""
+        return scipy.linalg.cho_solve((self.U, False), b, check_finite=False)
+
+    def half_solve(self, b: Floats) -> Floats:
+        """U'^-1 b, so that its crossproduct is b'S^-1 b."""
+        return scipy.linalg.solve_triangular(self.U, b, trans="T", check_finite=False)
+
+    def inverse(self, *, with_fixed: bool) -> Floats:
+        """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
+        n = len(self.U) if with_fixed else self.n_random
+        inverse = np.zeros_like(self.U)
+        if n:
+            upper, info = scipy.linalg.lapack.dpotri(self.U[:n, :n], lower=0)
+            if info:
+                raise ConvergenceError("the reduced matrix is singular: fixed effects are collinear")
+            inverse[:n, :n] = np.triu(upper) + np.triu(upper, 1).T
+        return inverse
+
+
+def dense_reduced(elimination: Elimination) -> DenseReduced:
+    """Form S by `RowOperator.dense_reduced` and factor it.
+
+    Raises
+    ------
+    ConvergenceError
+        S is not positive definite to rounding: fixed effects are collinear given the random ones.
+    """
+    G = elimination.operator.dense_reduced(elimination.omega, elimination.M)
+    S = scaled_with_penalty(G, elimination.lambdas)
+    # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
+    U, info = scipy.linalg.lapack.dpotrf(S.T, lower=0, clean=1, overwrite_a=1)
+    if info > 0:
+        raise ConvergenceError(
+            "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
+            "scales that differ by many powers of ten?"
+        )
+    return DenseReduced(elimination, U)
+
+
+def scaled_with_penalty(G: Floats, lambdas: Lambdas) -> Floats:
+    """Lambda_o' G Lambda_o + penalty from the lower triangle of G, in place; the upper triangle is meaningless."""
+    layout = lambdas.layout
+    for block, factor in zip(layout.rest, lambdas.rest, strict=True):
+        _complete_level_blocks(G, block)
+        rows = G[block.slice, : block.stop].reshape(block.n_levels, block.q, block.stop)
+        G[block.slice, : block.stop] = (factor.T @ rows).reshape(-1, block.stop)
+        columns = G[block.start :, block.slice].reshape(-1, block.n_levels, block.q)
+        G[block.start :, block.slice] = (columns @ factor).reshape(-1, block.stop - block.start)
+    random = np.arange(layout.beta_start)
+    G[random, random] += 1.0
+    return G
+
+
+def level_blocks(H: Floats, block: RestBlock) -> Floats:
+    """The diagonal blocks (J_k, q_k, q_k) of one factor in a full symmetric matrix H over the rest."""
+    first = block.start + block.q * np.arange(block.n_levels)
+    within = np.arange(block.q)
+    rows = first[:, None, None] + within[None, :, None]
+    columns = first[:, None, None] + within[None, None, :]
+    return H[rows, columns]
+
+
+def _complete_level_blocks(G: Floats, block: RestBlock) -> None:
+    first = block.start + block.q * np.arange(block.n_levels)
+    for i in range(block.q):
+        for h in range(i + 1, block.q):
+            G[first + i, first + h] = G[first + h, first + i]

@@ -1,0 +1,75 @@
+"""Lambda = blockdiag(I x Lambda_k, I for beta): from u, in which the prior is white, to b = Lambda u."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.operator import Parts
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lambdas:
+    """The covariance factors, Sigma_k = Lambda_k Lambda_k', arranged as the layout is.
+
+    Attributes
+    ----------
+    e
+        Of the eliminated factor, shape (q_e, q_e).
+    rest
+        Of the remaining factors, (q_k, q_k) each.
+    """
+
+    layout: RowLayout
+    e: Floats
+    rest: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, layout: RowLayout, factors: Mapping[str, Floats]) -> Lambdas:
+        """From factor name -> Lambda_k."""
+        return cls(
+            layout, factors[layout.eliminated.name], tuple(factors[b.term.name] for b in layout.rest)
+        )
+
+    def rest_times(self, v: Floats) -> Floats:
+        """Lambda_o v, v (n_rest, m)."""
+        return self._rest(v, transpose=False)
+
+    def rest_transpose_times(self, v: Floats) -> Floats:
+        """Lambda_o' v, v (n_rest, m)."""
+        return self._rest(v, transpose=True)
+
+    def e_times(self, u: Floats) -> Floats:
+        """Lambda_e u, u (J_e, q_e, m)."""
+        return self.e @ u
+
+    def e_transpose_times(self, b: Floats) -> Floats:
+        """Lambda_e' b, b (J_e, q_e, m)."""
+        return self.e.T @ b
+
+    def times(self, u: Parts) -> Parts:
+        """b = Lambda u."""
+        return Parts(self.e_times(u.e), self.rest_times(u.rest))
+
+    def transpose_times(self, b: Parts) -> Parts:
+        """Lambda' b."""
+        return Parts(self.e_transpose_times(b.e), self.rest_transpose_times(b.rest))
+
+    def penalty(self, v: Floats) -> Floats:
+        """v on the coefficients that have a prior, 0 on beta; v (n_rest, m)."""
+        out = v.copy()
+        out[self.layout.beta_start :] = 0.0
+        return out
+
+    def _rest(self, v: Floats, *, transpose: bool) -> Floats:
+        out = v.copy()
+        for block, factor in zip(self.layout.rest, self.rest, strict=True):
+            levels = v[block.slice].reshape(block.n_levels, block.q, -1)
+            out[block.slice] = ((factor.T if transpose else factor) @ levels).reshape(-1, v.shape[1])
+        return out

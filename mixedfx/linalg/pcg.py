@@ -1,0 +1,89 @@
+"""Preconditioned conjugate gradients for several right-hand sides at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CGSolution:
+    """What CG found.
+
+    Attributes
+    ----------
+    x
+        Solution, shape (n, m).
+    iterations
+        Products with the matrix.
+    converged
+        Whether every column reached the tolerance.
+    relative_error
+        Largest sqrt(r'Pr / reference) over the columns, an estimate of the relative error in energy norm.
+    """
+
+    x: Floats
+    iterations: int
+    converged: bool
+    relative_error: float
+
+
+def pcg(
+    product: Callable[[Floats], Floats],
+    precondition: Callable[[Floats], Floats],
+    residual: Floats,
+    x: Floats,
+    *,
+    reference: Floats,
+    tol: float,
+    max_iterations: int,
+) -> CGSolution:
+    """Continue from `x` with residual ``b - S x`` until r'Pr <= tol^2 reference in every column.
+
+    r'Pr estimates the squared energy norm of the error (P about S^-1), which is what a Newton step needs: it does not
+    depend on the units of the coefficients, unlike |r|.
+
+    Parameters
+    ----------
+    product, precondition
+        S v and P v for v of shape (n, m).
+    residual, x
+        Shape (n, m).
+    reference
+        Shape (m,): the squared energy norm of the solution, or an estimate of it.
+    tol
+        Relative tolerance.
+    max_iterations
+        Cap on the products with S.
+
+    References
+    ----------
+    Hestenes & Stiefel 1952. Columns stop for themselves: their step length becomes 0.
+    """
+    r = residual.copy()
+    z = precondition(r)
+    rho = np.einsum("im,im->m", r, z)
+    direction = z.copy()
+    floor = tol**2 * np.maximum(reference, np.finfo(float).tiny)
+    iterations = 0
+    while iterations < max_iterations and (rho > floor).any():
+        image = product(direction)
+        curvature = np.einsum("im,im->m", direction, image)
+        live = (rho > floor) & (curvature > 0)
+        if not live.any():
+            break
+        alpha = np.where(live, rho / np.where(live, curvature, 1.0), 0.0)
+        x = x + alpha * direction
+        r -= alpha * image
+        z = precondition(r)
+        previous, rho = rho, np.einsum("im,im->m", r, z)
+        beta = np.where(live, rho / np.where(live, previous, 1.0), 0.0)
+        direction = z + beta * direction
+        iterations += 1
+    error = float(np.sqrt(np.max(rho / np.maximum(reference, np.finfo(float).tiny), initial=0.0)))
+    return CGSolution(x, iterations, bool((rho <= floor).all()), error)
