@@ -1,0 +1,228 @@
+"""A covariance result in a folder, and back: plain files that other tools can read, no pickles.
+
+| file | holds |
+|---|---|
+| ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor) and ``se``; may be edited |
+| ``fixef.csv``, ``thresholds.csv`` | name, estimate, se |
+| ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
+| ``posterior.nc`` | the draws as NetCDF, group by group |
+| ``fits/<factor>/`` | the same again for the fits that a per-factor result was put together from |
+| ``result.json`` | the rest: formula, method, likelihood, convergence, and the file of each factor |
+
+What ``covariances.csv`` says is what is loaded, so a table corrected by hand, or written by another tool,
+becomes the input of stage 2; the remaining files still describe the fit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.errors import DataError
+from mixedfx.jsonable import jsonable
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+FORMAT = "mixedfx-covariance/1"
+COVARIANCES = "covariances.csv"
+
+
+def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
+    """Write `result` into `folder`, made where it does not exist; files of the same names are replaced.
+
+    Examples
+    --------
+    >>> save_covariance(cov, "runs/covariance")  # doctest: +SKIP
+    >>> load_covariance("runs/covariance").varcorr.factors  # doctest: +SKIP
+    ('s', 'd')
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _with_se(result.varcorr, result.standard_errors).to_csv(folder / COVARIANCES, index=False)
+    fixef = pd.DataFrame({"estimate": result.fixef, "se": result.fixef_se})
+    fixef.to_csv(folder / "fixef.csv", index_label="name")
+    if result.thresholds is not None:
+        result.thresholds.rename("estimate").to_csv(folder / "thresholds.csv", index_label="name")
+    ranef = file_names("ranef-", result.ranef, ".parquet")
+    for factor, name in ranef.items():
+        result.ranef[factor].to_parquet(folder / name)
+    if result.posterior is not None:
+        _storable(result.posterior).to_netcdf(folder / "posterior.nc", engine="h5netcdf")
+    fits = file_names("fits/", result.fits, "")
+    for factor, name in fits.items():
+        save_covariance(result.fits[factor], folder / name)
+    rest = {
+        "format": FORMAT,
+        "formula": result.formula,
+        "family": result.family,
+        "method": result.method,
+        "loglik": result.loglik,
+        "converged": result.converged,
+        "boundary": result.boundary,
+        "freezable": result.varcorr.freezable,
+        "why": result.varcorr.why,
+        "n_rows": result.n_rows,
+        "n_levels": result.n_levels,
+        "ranef": ranef,
+        "thresholds": result.thresholds is not None,
+        "posterior": result.posterior is not None,
+        "fits": fits,
+        "stats": result.stats,
+    }
+    text = json.dumps(jsonable(rest), indent=1, ensure_ascii=False)
+    (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+def load_covariance(folder: str | Path) -> CovarianceResult:
+    """Read what `save_covariance` wrote.
+
+    `stats` comes back as plain values: arrays as lists, frames as lists of rows.
+
+    Raises
+    ------
+    DataError
+        The folder holds no covariance result, or one of a newer format, or a file of it is missing.
+    VarCorrError
+        ``covariances.csv`` was edited into something that is no covariance.
+    """
+    folder = Path(folder)
+    if not (folder / "result.json").is_file():
+        raise DataError(
+            f"{folder} holds no covariance result (no result.json); give a folder that save() wrote"
+        )
+    try:
+        return _load(folder)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"the covariance result in {folder} lacks a file ({error.filename or error}); save it again"
+        ) from error
+
+
+def read_covariances(path: str | Path) -> pd.DataFrame:
+    """A table of covariances as `VarCorr.from_frame` takes it, from a CSV file.
+
+    Only an empty field is a missing value: a factor may be called "NA". A number comes back to its last bit.
+    """
+    frame = _read_text(path)
+    names = [column for column in ("var1", "var2") if column in frame]
+    return frame.assign(**{column: frame[column].where(frame[column] != "", np.nan) for column in names})
+
+
+def file_names(start: str, factors: Iterable[str], end: str) -> dict[str, str]:
+    """A distinct file name for each factor; characters that file systems refuse become "-"."""
+    names: dict[str, str] = {}
+    for factor in factors:
+        stem = name = start + (re.sub(r"[^\w.]+", "-", factor) or "-")
+        while name.lower() in (used.lower() for used in names.values()):  # some file systems ignore case
+            name = f"{stem}-{len(names)}"
+        names[factor] = name
+    return {factor: name + end for factor, name in names.items()}
+
+
+def _load(folder: Path) -> CovarianceResult:
+    saved = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if saved.get("format") != FORMAT:
+        raise DataError(
+            f"{folder} holds a covariance result of format {saved.get('format')!r}; this version reads "
+            f"{FORMAT!r}. Fit it again, or read it with the version that wrote it"
+        )
+    table = read_covariances(folder / COVARIANCES)
+    varcorr = replace(VarCorr.from_frame(table), freezable=saved["freezable"], why=saved["why"])
+    ranef = {factor: pd.read_parquet(folder / name) for factor, name in saved["ranef"].items()}
+    fixef = folder / "fixef.csv"
+    return CovarianceResult(
+        formula=saved["formula"],
+        family=saved["family"],
+        method=saved["method"],
+        varcorr=varcorr,
+        fixef=_read_named(fixef, "estimate"),
+        fixef_se=_read_named(fixef, "se"),
+        ranef=ranef,
+        standard_errors=_with_se(varcorr, table),
+        loglik=np.nan if saved["loglik"] is None else saved["loglik"],
+        converged=saved["converged"],
+        boundary=tuple(saved["boundary"]),
+        stats=saved["stats"],
+        n_rows=saved["n_rows"],
+        n_levels=saved["n_levels"],
+        thresholds=_read_named(folder / "thresholds.csv", "estimate") if saved["thresholds"] else None,
+        posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
+        fits={factor: _load(folder / name) for factor, name in saved["fits"].items()},
+    )
+
+
+def _with_se(varcorr: VarCorr, table: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `varcorr` with the column ``se`` of `table`, NaN where that has none."""
+    keys = ["grp", "var1", "var2"]
+    table = table.reindex(columns=[*keys, "se"])
+    return varcorr.to_frame().merge(table, on=keys, how="left").astype({"se": float})
+
+
+def _read_named(path: Path, column: str) -> pd.Series:
+    frame = _read_text(path)
+    return pd.Series(frame[column].to_numpy(), index=frame["name"].to_list(), name=column)
+
+
+def _read_text(path: str | Path) -> pd.DataFrame:
+    """A table with its columns of numbers parsed by Python, exactly in every version of pandas."""
+    frame = pd.read_csv(path, dtype=object, keep_default_na=False)
+    numbers = [column for column in ("vcov", "sdcor", "estimate", "se") if column in frame]
+    return frame.assign(**{column: frame[column].map(_number) for column in numbers})
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return text  # left to VarCorr, which names the row
+
+
+def _storable(posterior: DataTree) -> DataTree:
+    """The tree with what NetCDF can hold: numbers or text as labels, no nested attributes."""
+
+    def plain(dataset: Any) -> Any:
+        labels = {
+            name: (coordinate.dims, np.asarray(coordinate.to_index().astype(str), dtype=str))
+            for name, coordinate in dataset.coords.items()
+            if coordinate.ndim == 1 and coordinate.dtype.kind not in "iuf"
+        }
+        return dataset.assign_coords(labels).assign_attrs(_plain_attributes(dataset.attrs))
+
+    return posterior.map_over_datasets(plain)
+
+
+def _plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    def storable(value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return all(isinstance(item, str) for item in value)
+        return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+    return {str(k): v if storable(v) else json.dumps(jsonable(v)) for k, v in attributes.items()}
+
+
+def _read_posterior(path: Path, ranef: Mapping[str, pd.DataFrame]) -> DataTree:
+    """The draws; levels get back their labels' own dtype, which NetCDF keeps only for numbers."""
+    import xarray as xr
+
+    with xr.open_datatree(path, engine="h5netcdf") as file:
+        tree = file.load()
+
+    def relabel(dataset: Any) -> Any:
+        labels = {
+            factor: modes.index
+            for factor, modes in ranef.items()
+            if factor in dataset.coords and dataset.sizes[factor] == len(modes)
+        }
+        return dataset.assign_coords(labels)
+
+    return tree.map_over_datasets(relabel)
