@@ -34,6 +34,14 @@ class ConvergenceError(MixedfxError, RuntimeError):
     """A computation could not be carried to an answer at all."""
 
 
+class MissingExtraError(MixedfxError, ImportError):
+    """An optional library is needed and not installed."""
+
+
+class DownloadError(MixedfxError, OSError):
+    """A data set could not be fetched."""
+
+
 class MixedfxWarning(UserWarning):
     """Base of every warning the package gives on purpose."""
 
