@@ -45,8 +45,8 @@ OCCUPATIONS_1M = [
 def load_movielens(name: str) -> pd.DataFrame:
     """Film ratings with what is known of users and films, one row a rating.
 
-    The archive is downloaded once, checked against GroupLens' published MD5 sum where there is one, and kept in
-    the user's cache folder. Needs the extra ``mixedfx[download]``.
+    The archive is downloaded once, checked against GroupLens' published MD5 sum where there is one, and kept
+    in the user's cache folder. Needs the extra ``mixedfx[download]``.
 
     Parameters
     ----------
