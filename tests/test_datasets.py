@@ -93,7 +93,7 @@ def test_1m(tmp_path: Path) -> None:
             "ratings.dat": "1::7::5::978300760\n2::8::3::978302109\n",
             "users.dat": "1::F::1::10::48067\n2::M::56::16::02139\n",
             "movies.dat": (
-                '7::Alien: "Director" (1979)::Horror|Sci-Fi\n8::Café (1990)::Drama\n9::Never rated (2000)::War\n'
+                '7::Alien: "Director" (1979)::Horror|Sci-Fi\n8::Café (1990)::Drama\n9::Unrated (2000)::War\n'
             ),
         },
     )
