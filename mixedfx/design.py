@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.errors import DataError, DroppedRowsWarning, SettingError
+from mixedfx.families import Family, get_family
+from mixedfx.formula.fit import fit_spec
+from mixedfx.formula.formula import parse_formula
+from mixedfx.formula.missing import counts_text, missing_rows
+from mixedfx.formula.response import Scale, encode_response
 from mixedfx.formula.spec import DesignSpec
+from mixedfx.formula.weights import check_weights, read_weights
+from mixedfx.frames import read_columns
 from mixedfx.predictors import Predictors
 
 
@@ -41,3 +51,98 @@ class Design:
     def response_levels(self) -> pd.Index | None:
         """Labels of the response's categories, where it has categories."""
         return self.spec.response_levels
+
+
+def build_design(
+    formula: str,
+    data: object,
+    *,
+    family: str | Family = "gaussian",
+    weights: object = None,
+    na: Literal["drop", "raise"] = "drop",
+) -> Design:
+    """Encode data for a formula.
+
+    Parameters
+    ----------
+    formula
+        In the notation of R and lme4; see `mixedfx.formula.parse_formula`.
+    data
+        Anything `mixedfx.frames.read_columns` reads.
+    family
+        The response's distribution, which says how the response is read: numbers; 0/1, booleans or two
+        levels, the second meaning success (bernoulli); ordered categories (families with thresholds).
+    weights
+        An array or Series with one weight a row, or a column's name; above 0.
+    na
+        What to do with rows that miss a value in a column used: "drop" them with a warning, or "raise" an
+        error.
+
+    Raises
+    ------
+    FormulaError
+        The formula cannot be read.
+    DataError
+        The data do not fit the formula or the family: no rows, an unknown column, infinite values, a grouping
+        factor with one level, a weight that is not above 0, ...
+    SettingError
+        An unknown family, or another `na`.
+
+    Warns
+    -----
+    DroppedRowsWarning
+        Rows were dropped: how many, and which columns miss values.
+    CollinearWarning
+        Fixed effects were dropped because the others determine them.
+
+    Examples
+    --------
+    >>> d = pd.DataFrame({"y": [1.0, 2.0, 4.0], "x": [0.0, 1.0, 3.0], "g": [7, 7, 9]})
+    >>> design = build_design("y ~ 1 + x + (1 | g)", d)
+    >>> design.predictors.fixed_names, design.predictors.terms[0].grouping.levels.tolist()
+    (('(Intercept)', 'x'), [7, 9])
+    """
+    if na not in ("drop", "raise"):
+        raise SettingError(f"na must be 'drop' or 'raise', not {na!r}")
+    chosen = get_family(family)
+    parsed = parse_formula(formula)
+    scale: Scale = "binary" if chosen.name == "bernoulli" else "number"
+    if chosen.has_thresholds:
+        # The thresholds span the constant: factors are coded as beside an intercept, whatever the formula
+        # says.
+        scale = "ordinal"
+        parsed = replace(parsed, fixed=replace(parsed.fixed, intercept=True))
+    weights_column = weights if isinstance(weights, str) else None
+    needed = (*parsed.response_columns, *parsed.columns, *((weights_column,) if weights_column else ()))
+    frame = read_columns(data, needed)
+    if len(frame) == 0:
+        raise DataError("the data have no rows")
+    row_weights = read_weights(weights, frame)
+    frame, row_weights = _complete_rows(frame, row_weights, na)
+    check_weights(row_weights, weights)
+    spec, predictors = fit_spec(parsed, frame, family=chosen.name, scale=scale, weights_column=weights_column)
+    y = encode_response(spec.response, frame)
+    chosen.check_response(y, parsed.response_name)
+    return Design(y, row_weights, predictors, spec)
+
+
+def _complete_rows(
+    frame: pd.DataFrame, weights: NDArray[np.float64], na: str
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """The rows without missing values; see `build_design`."""
+    mask, counts = missing_rows(frame.assign(weights=weights) if np.isnan(weights).any() else frame)
+    if mask is None:
+        return frame, weights
+    if na == "raise":
+        raise DataError(
+            f"missing values in {counts_text(counts)} of {len(frame)} rows; fill them, or pass na='drop'"
+        )
+    dropped = int(np.count_nonzero(mask))
+    if dropped == len(frame):
+        raise DataError(f"every row misses a value: {counts_text(counts)} of {len(frame)} rows")
+    warnings.warn(
+        f"{dropped} of {len(frame)} rows dropped: missing values in {counts_text(counts)}",
+        DroppedRowsWarning,
+        stacklevel=3,
+    )
+    return frame[~mask], weights[~mask]

@@ -1,10 +1,219 @@
-"""placeholder, to be written by whoever owns mixedfx/formula"""
+"""DesignSpec: how data become a design, so that new data are encoded in the same way."""
 
 from __future__ import annotations
-from dataclasses import dataclass
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.errors import DataError
+from mixedfx.formula.assemble import assemble
+from mixedfx.formula.formula import Formula, parse_formula
+from mixedfx.formula.groups import GroupLevels
+from mixedfx.formula.missing import counts_text, missing_rows
+from mixedfx.formula.model_matrix import INTERCEPT, Encoded, model_columns
+from mixedfx.formula.response import encode_response
+from mixedfx.formula.tree import deparse
+from mixedfx.formula.variables import Variable
+from mixedfx.formula.weights import check_weights, read_weights
+from mixedfx.frames import read_columns
+from mixedfx.grouping import Grouping
+from mixedfx.predictors import Predictors
+
+_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
 class DesignSpec:
-    response_levels: pd.Index | None = None
+    """Everything learned from the data of a fit that is needed to encode other data.
+
+    Attributes
+    ----------
+    formula
+        The formula, taken apart; its text is ``formula.text``.
+    family
+        Name of the family.
+    response
+        The response: numbers, or categories with their levels.
+    variables
+        Columns and transforms of the fixed and random terms, with categories and transform state, by their
+        text.
+    offsets
+        What the offsets learned, where they have transforms.
+    groups
+        Levels of the grouping factors, in the formula's order.
+    fixed_names
+        Names of the fixed effects, those dropped as collinear left out.
+    weights_column
+        The column that held the weights, or None.
+    """
+
+    formula: Formula
+    family: str
+    response: Variable
+    variables: Mapping[str, Variable]
+    offsets: tuple[Variable, ...]
+    groups: tuple[GroupLevels, ...]
+    fixed_names: tuple[str, ...]
+    weights_column: str | None = None
+
+    @property
+    def response_name(self) -> str:
+        """The response as the formula writes it."""
+        return self.formula.response_name
+
+    @property
+    def response_levels(self) -> pd.Index | None:
+        """Labels of the response's categories, None for a numeric response."""
+        return self.response.levels
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the data that `encode` reads: the predictors', without response and weights."""
+        return self.formula.columns
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the grouping factors."""
+        return tuple(group.name for group in self.groups)
+
+    def encode(self, data: object) -> Predictors:
+        """Encode other data as those of the fit.
+
+        Parameters
+        ----------
+        data
+            Anything `mixedfx.frames.read_columns` reads, with the columns `columns`.
+
+        Returns
+        -------
+        Predictors
+            Levels of grouping factors that the fit did not have get code -1.
+
+        Raises
+        ------
+        DataError
+            A column is missing, has missing or infinite values, or holds a category (not a grouping level)
+            that the fit did not have.
+        """
+        frame = self._complete(data, self.columns)
+        values = {name: variable.encode(frame) for name, variable in self.variables.items()}
+        groupings = [Grouping(g.name, g.encode(frame), g.levels) for g in self.groups]
+        encoded = Encoded(self.variables, values)
+        return self.predictors(frame, encoded, model_columns(self.formula.fixed, encoded), groupings)
+
+    def encode_response(
+        self, data: object, weights: object = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Response and weights of other data, each of shape (N,).
+
+        Parameters
+        ----------
+        data
+            As for `encode`, with the response's columns.
+        weights
+            An array, a Series or a column's name; None means the column that held the weights of the fit, or
+            1.
+
+        Raises
+        ------
+        DataError
+            A value is missing, infinite, a category that the fit did not have, or a weight that is not above
+            0.
+        """
+        chosen = self.weights_column if weights is None else weights
+        needed = self.formula.response_columns + ((chosen,) if isinstance(chosen, str) else ())
+        frame = self._complete(data, needed)
+        w = read_weights(chosen, frame)
+        check_weights(w, chosen)
+        return encode_response(self.response, frame), w
+
+    def row_levels(self, data: object, factor: str) -> pd.Index:
+        """The label of each row's level of a grouping factor, known to the fit or not, shape (N,)."""
+        group = self.group(factor)
+        return group.row_labels(self._complete(data, group.group.columns))
+
+    def group(self, factor: str) -> GroupLevels:
+        """The levels of one grouping factor; raises `DataError` for an unknown name."""
+        for group in self.groups:
+            if group.name == factor:
+                return group
+        raise DataError(f"no grouping factor '{factor}'; there are: {', '.join(self.factors)}")
+
+    def predictors(
+        self,
+        frame: pd.DataFrame,
+        encoded: Encoded,
+        columns: Mapping[str, NDArray[np.float64]],
+        groupings: Sequence[Grouping],
+    ) -> Predictors:
+        """Predictors from what is encoded already; `columns` are those of the fixed effects, by name."""
+        fixed = {name: None if name == INTERCEPT else columns[name] for name in self.fixed_names}
+        offset = np.zeros(len(frame))
+        for variable in self.offsets:
+            offset += variable.encode(frame)[:, 0]
+        return assemble(fixed, self.formula.bars, groupings, encoded, offset, frame.index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as JSON data, which `from_dict` reads back exactly."""
+        return {
+            "version": _VERSION,
+            "formula": self.formula.text,
+            "intercept": self.formula.fixed.intercept,
+            "family": self.family,
+            "response": self.response.to_dict(),
+            "variables": {name: variable.to_dict() for name, variable in self.variables.items()},
+            "offsets": [variable.to_dict() for variable in self.offsets],
+            "groups": [group.to_dict() for group in self.groups],
+            "fixed_names": list(self.fixed_names),
+            "weights_column": self.weights_column,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DesignSpec:
+        """The specification that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            It was written by a version of the package with another layout.
+        """
+        if data.get("version") != _VERSION:
+            raise DataError(
+                f"this specification has layout {data.get('version')!r}, but this version of mixedfx reads "
+                f"{_VERSION}; "
+                "fit the model again"
+            )
+        formula = parse_formula(data["formula"])
+        formula = replace(formula, fixed=replace(formula.fixed, intercept=data["intercept"]))
+        nodes = formula.variables
+        return cls(
+            formula,
+            data["family"],
+            Variable.from_dict(formula.response_name, formula.response, data["response"]),
+            {name: Variable.from_dict(name, nodes[name], saved) for name, saved in data["variables"].items()},
+            tuple(
+                Variable.from_dict(deparse(node), node, saved)
+                for node, saved in zip(formula.fixed.offsets, data["offsets"], strict=True)
+            ),
+            tuple(
+                GroupLevels.from_dict(bar.group, saved)
+                for bar, saved in zip(formula.bars, data["groups"], strict=True)
+            ),
+            tuple(data["fixed_names"]),
+            data["weights_column"],
+        )
+
+    def _complete(self, data: object, columns: tuple[str, ...]) -> pd.DataFrame:
+        frame = read_columns(data, columns)
+        _, counts = missing_rows(frame)
+        if counts:
+            raise DataError(
+                f"missing values in {counts_text(counts)} of {len(frame)} rows; fill them or leave the rows "
+                "out"
+            )
+        return frame

@@ -1,0 +1,59 @@
+"""Prior weights: read from an array, a Series or a column, and checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.errors import DataError
+from mixedfx.formula.variables import column_numbers
+
+
+def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Weights of the rows of `frame`, shape (N,), possibly NaN; ones for None.
+
+    Raises
+    ------
+    DataError
+        They are not numbers, not one a row, or a Series whose index is not the data's.
+    """
+    if weights is None:
+        return np.ones(len(frame))
+    if isinstance(weights, str):
+        return _numbers(frame[weights], weights)
+    if (
+        isinstance(weights, pd.Series)
+        and len(weights) == len(frame)
+        and not weights.index.equals(frame.index)
+    ):
+        raise DataError(
+            "the weights are a Series whose index differs from the data's, so it is not clear which weight "
+            "belongs to which "
+            "row; put them in a column of the data, or pass weights.to_numpy()"
+        )
+    values = _numbers(
+        weights if isinstance(weights, pd.Series) else pd.Series(np.asarray(weights)), "weights"
+    )
+    if len(values) != len(frame):
+        raise DataError(f"there are {len(values)} weights for {len(frame)} rows; give one weight a row")
+    return values
+
+
+def check_weights(values: NDArray[np.float64], weights: object) -> None:
+    """Raise `DataError` unless every weight is finite and above 0."""
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        name = f"column '{weights}'" if isinstance(weights, str) else "weights"
+        raise DataError(
+            f"{name} must be finite and above 0, but {int(bad.sum())} of {len(values)} are not, the first "
+            "being "
+            f"{values[bad][0]:g} in row number {int(np.flatnonzero(bad)[0])}; leave such rows out"
+        )
+
+
+def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
+    if column.isna().any():
+        column = column.astype("float64") if column.dtype.kind in "iufb" else column
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column_numbers(column.rename(name))
