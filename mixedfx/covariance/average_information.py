@@ -1,0 +1,107 @@
+"""Maximise a likelihood over covariances by average-information steps inside the cone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.semidefinite import constrained_step
+
+Floats = NDArray[np.float64]
+logger = logging.getLogger(__name__)
+
+
+class LikelihoodPoint(Protocol):
+    """A log-likelihood at one point, with what a step from it needs."""
+
+    @property
+    def loglik(self) -> float:
+        """Value, with all constants."""
+        ...
+
+    def gradient(self) -> Floats:
+        """d loglik/d phi, shape (n,)."""
+        ...
+
+    def average_information(self) -> Floats:
+        """Positive semidefinite stand-in for minus the Hessian, shape (n, n)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum[P: LikelihoodPoint]:
+    """Where the steps ended.
+
+    Attributes
+    ----------
+    at
+        The likelihood at the optimum.
+    phi, gradient, information
+        Parameters, score and average information there.
+    iterations, evaluations
+        Steps, and likelihoods computed.
+    converged
+        Whether the gain that a further step promises is below the tolerance.
+    predicted_gain
+        That gain, in log-likelihood: half the squared Newton decrement.
+    """
+
+    at: P
+    phi: Floats
+    gradient: Floats
+    information: Floats
+    iterations: int
+    evaluations: int
+    converged: bool
+    predicted_gain: float
+
+
+def maximise[P: LikelihoodPoint](
+    likelihood: Callable[[Covariances], P],
+    space: ParameterSpace,
+    start: Covariances,
+    *,
+    with_sigma: bool = True,
+    tol: float = 1e-10,
+    max_iterations: int = 100,
+) -> Optimum[P]:
+    """Step until the predicted gain in log-likelihood is below `tol`.
+
+    The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
+    so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
+    """
+    phi = space.vector(start)
+    here = likelihood(space.point(phi))
+    evaluations = 1
+    for iteration in range(max_iterations + 1):
+        gradient, information = here.gradient(), here.average_information()
+        step = constrained_step(space, phi, gradient, information, with_sigma=with_sigma)
+        logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
+        converged = step.predicted_gain <= tol
+        if converged or iteration == max_iterations:
+            return Optimum(
+                here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
+            )
+        # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
+        noise = 1e-12 * abs(here.loglik)
+        slope = float(gradient @ (step.phi - phi))
+        t = 1.0
+        while True:
+            trial = phi + t * (step.phi - phi) if t < 1.0 else step.phi
+            there = likelihood(space.point(trial))
+            evaluations += 1
+            if there.loglik >= here.loglik + 1e-4 * t * slope - noise:
+                break
+            if t < 1e-6:
+                return Optimum(
+                    here, phi, gradient, information, iteration, evaluations, False, step.predicted_gain
+                )
+            t *= 0.5 if t == 1.0 else 0.25
+        phi, here = trial, there
+    raise AssertionError("unreachable")

@@ -1,0 +1,229 @@
+"""Gaussian log-likelihood, REML or ML, by the exact engine: value, score and average information.
+
+With V = Z Sigma Z' + sigma^2 W0^-1 and P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1 (REML: T = P; ML: T = V^-1),
+
+    -2 loglik = log|V| + y'Py + (N - p) log 2pi + log|X'V^-1 X|      (REML; ML: N log 2pi, no last term)
+    d loglik  = sum_k tr(S_k dSigma_k) + s dsigma^2,   S_k = 1/2 sum_j (g_kj g_kj' - Z_kj' T Z_kj),  g_kj = Z_kj' P y
+    AI_ij     = 1/2 f_i' P f_j,   f = Z_k E g_k for the entry E = dSigma_k/dphi,   f = W0^-1 P y for sigma^2
+
+(Gilmour, Thompson & Cullis 1995, Biometrics 51). All of it holds for singular Sigma_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.design import Design
+from mixedfx.linalg.dense import DenseReduced, dense_reduced, level_blocks
+from mixedfx.linalg.elimination import Elimination, eliminate
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.operator import NumbaOperator, Parts, RowOperator
+from mixedfx.varcorr import lower_factor
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProblem:
+    """Data of a gaussian model, sorted once for all evaluations; y has the offset taken off."""
+
+    operator: RowOperator
+    space: ParameterSpace
+    y: Floats
+    weights: Floats
+    reml: bool
+
+    @classmethod
+    def of(cls, design: Design, *, reml: bool) -> GaussianProblem:
+        layout = arrange(design.predictors)
+        y = (design.y - design.predictors.offset)[layout.order]
+        space = ParameterSpace.of(design.predictors.terms)
+        return cls(NumbaOperator(layout), space, y, design.weights[layout.order], reml)
+
+    @property
+    def layout(self) -> RowLayout:
+        return self.operator.layout
+
+    def at(self, point: Covariances) -> GaussianPoint:
+        """The likelihood at one point: factorization and solution; score and information follow on request."""
+        names = [term.name for term in self.space.terms]
+        factors = {n: lower_factor(S) for n, S in zip(names, point.matrices, strict=True)}
+        lambdas = Lambdas.of(self.layout, factors)
+        elimination = eliminate(self.operator, lambdas, self.weights / point.sigma2)
+        return GaussianPoint(self, point, elimination, dense_reduced(elimination))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPoint:
+    """The (restricted) likelihood at one `Covariances`."""
+
+    problem: GaussianProblem
+    point: Covariances
+    elimination: Elimination
+    dense: DenseReduced
+
+    @cached_property
+    def _solution(self) -> tuple[Parts, Floats]:
+        """(u and beta hat, residuals y - D Lambda u, shape (N,))."""
+        y = self.problem.y[:, None]
+        rhs = self.elimination.lambdas.transpose_times(
+            self.problem.operator.rmatvec(self.elimination.omega[:, None] * y)
+        )
+        x_rest = self.dense.solve(self.elimination.reduce(rhs))
+        solution, fitted = self.elimination.recover(rhs, x_rest)
+        return solution, self.problem.y - fitted[:, 0]
+
+    @property
+    def Py(self) -> Floats:
+        """P y = W (y - X beta - Z b), shape (N,)."""
+        return self.elimination.omega * self._solution[1]
+
+    @property
+    def beta(self) -> Floats:
+        """Fixed effects, shape (p,)."""
+        return self._solution[0].rest[self.problem.layout.beta_start :, 0]
+
+    @cached_property
+    def b(self) -> dict[str, Floats]:
+        """Conditional modes, factor -> (J, q)."""
+        return _by_factor(self.problem.layout, self.elimination.lambdas.times(self._solution[0]))
+
+    @cached_property
+    def loglik(self) -> float:
+        """(Restricted) log-likelihood with all constants."""
+        problem = self.problem
+        n, p = len(problem.y), problem.layout.p
+        logdet_V = (
+            n * np.log(self.point.sigma2)
+            - np.log(problem.weights).sum()
+            + self.elimination.logdet_e
+            + self.dense.logdet_random
+        )
+        quadratic = float(problem.y @ self.Py)
+        degrees = n - p if problem.reml else n
+        value = logdet_V + quadratic + degrees * np.log(2 * np.pi)
+        return -0.5 * float(value + (self.dense.logdet_fixed if problem.reml else 0.0))
+
+    def beta_covariance(self) -> Floats:
+        """(X'V^-1 X)^-1, shape (p, p)."""
+        start = self.problem.layout.beta_start
+        unit = np.zeros((self.problem.layout.n_rest, self.problem.layout.p))
+        unit[start:] = np.eye(self.problem.layout.p)
+        return self.dense.solve(unit)[start:]
+
+    def gradient(self) -> Floats:
+        """d loglik/d phi in the order of the parameter space."""
+        g, traces = self._level_scores, self._traces()
+        terms = self.problem.space.terms
+        scores = tuple(0.5 * (g[t.name].T @ g[t.name] - traces[t.name]) for t in terms)
+        n, sigma2 = len(self.problem.y), self.point.sigma2
+        degrees = n - self.problem.layout.p if self.problem.reml else n
+        # tr(T V) is known (N - p, or N for ML), and V's random part is what the factors' traces give.
+        random = sum(
+            float(np.sum(S * traces[t.name])) for t, S in zip(terms, self.point.matrices, strict=True)
+        )
+        residual = self._solution[1]
+        quadratic = float((self.problem.weights * residual) @ residual) / sigma2**2
+        return self.problem.space.gradient(scores, 0.5 * (quadratic - (degrees - random) / sigma2))
+
+    def average_information(self) -> Floats:
+        """AI, shape (n, n), in the order of the parameter space."""
+        layout, omega = self.problem.layout, self.elimination.omega
+        F = self.problem.operator.matvec(self._working_coefficients())
+        F[:, -1] = self._solution[1] / self.point.sigma2
+        in_b = self.problem.operator.rmatvec(omega[:, None] * F)
+        reduced = self.elimination.reduce(self.elimination.lambdas.transpose_times(in_b))
+        half = self.dense.half_solve(reduced)
+        sums = in_b.e.reshape(layout.n_levels, layout.q, -1)
+        eliminated = np.einsum("jam,jab,jbn->mn", sums, self.elimination.M, sums, optimize=True)
+        return 0.5 * (F.T @ (omega[:, None] * F) - eliminated - half.T @ half)
+
+    @cached_property
+    def _level_scores(self) -> dict[str, Floats]:
+        """g_kj = Z_kj' P y, factor -> (J, q)."""
+        return _by_factor(self.problem.layout, self.problem.operator.rmatvec(self.Py[:, None]))
+
+    def _working_coefficients(self) -> Parts:
+        """Columns a with Z a = f for every free entry of a Sigma, and a zero column for sigma^2."""
+        layout, space = self.problem.layout, self.problem.space
+        e = np.zeros((layout.n_levels, layout.q, space.size))
+        rest = np.zeros((layout.n_rest, space.size))
+        blocks = {block.term.name: block for block in layout.rest}
+        for column, entry in enumerate(space.entries):
+            name = space.terms[entry.term].name
+            a = self._level_scores[name] @ space.basis(entry)
+            if name == layout.eliminated.name:
+                e[:, :, column] = a
+            else:
+                rest[blocks[name].slice, column] = a.ravel()
+        return Parts(e, rest)
+
+    def _traces(self) -> dict[str, Floats]:
+        """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
+        layout, elimination = self.problem.layout, self.elimination
+        H = _rest_covariance(self.dense.inverse(with_fixed=self.problem.reml), elimination.lambdas)
+        A, M = elimination.blocks.e, elimination.M
+        F = np.eye(layout.q) - A @ M
+        explained = self.problem.operator.level_quadratic(elimination.omega, H)
+        of_e = (F @ (A - explained @ np.swapaxes(F, 1, 2))).sum(axis=0)
+        traces = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}
+        singular = []
+        for block, factor in zip(layout.rest, elimination.lambdas.rest, strict=True):
+            trace = _trace_from_covariance(factor, level_blocks(H, block))
+            if trace is None:
+                singular.append(block)
+            else:
+                traces[block.term.name] = trace
+        if singular:
+            G = self._full_reduced()
+            for block in singular:
+                columns = G[:, block.slice]
+                own = level_blocks(G, block).sum(axis=0)
+                taken = (H @ columns).reshape(len(G), block.n_levels, block.q)
+                columns = columns.reshape(len(G), block.n_levels, block.q)
+                traces[block.term.name] = own - np.einsum("rja,rjb->ab", columns, taken)
+        return traces
+
+    def _full_reduced(self) -> Floats:
+        """D_o' T_e D_o, full: needed only where some Sigma_k is singular."""
+        G = self.problem.operator.dense_reduced(self.elimination.omega, self.elimination.M)
+        return np.tril(G) + np.tril(G, -1).T
+
+
+def _trace_from_covariance(factor: Floats, V: Floats) -> Floats | None:
+    """sum_j Sigma^-1 (Sigma - V_jj) Sigma^-1, or None where that would lose over half the digits to cancellation.
+
+    The loss is 1 over the share of the prior covariance that the data take away, in the direction they say least of.
+    """
+    diagonal = np.abs(np.diag(factor))
+    if diagonal.min() <= 1e-6 * np.sqrt((factor**2).sum(axis=1)).max():
+        return None
+    inverse = np.linalg.inv(factor)
+    learned = len(V) * np.eye(len(factor)) - inverse @ V.sum(axis=0) @ inverse.T
+    if np.linalg.eigvalsh(learned)[0] < 1e-7 * len(V):
+        return None
+    return inverse.T @ learned @ inverse
+
+
+def _rest_covariance(inverse: Floats, lambdas: Lambdas) -> Floats:
+    """Lambda_o S^-1 Lambda_o' in place: covariance of the rest in b."""
+    for block, factor in zip(lambdas.layout.rest, lambdas.rest, strict=True):
+        rows = inverse[block.slice].reshape(block.n_levels, block.q, -1)
+        inverse[block.slice] = (factor @ rows).reshape(block.stop - block.start, -1)
+        columns = inverse[:, block.slice].reshape(-1, block.n_levels, block.q)
+        inverse[:, block.slice] = (columns @ factor.T).reshape(-1, block.stop - block.start)
+    return inverse
+
+
+def _by_factor(layout: RowLayout, parts: Parts) -> dict[str, Floats]:
+    """Factor -> (J, q), from a one-column vector."""
+    out = {layout.eliminated.name: parts.e[:, :, 0]}
+    for block in layout.rest:
+        out[block.term.name] = parts.rest[block.slice, 0].reshape(block.n_levels, block.q)
+    return out

@@ -1,0 +1,156 @@
+"""Stage 1 by likelihood: REML and ML for gaussian models with the exact engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import Design
+from mixedfx.errors import DataError
+from mixedfx.predictors import RandomTerm
+from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+
+def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) -> CovarianceResult:
+    """REML or ML estimates, as lme4's ``lmer(..., REML = reml)``.
+
+    Parameters
+    ----------
+    design
+        A gaussian model.
+    reml
+        Restricted likelihood, or the full one.
+    start
+        Covariances to start from; by default a moment guess.
+
+    Raises
+    ------
+    DataError
+        There are at least as many coefficients per factor as observations, so that sigma is not identified.
+    """
+    began = time.perf_counter()
+    _check_identified(design)
+    problem = GaussianProblem.of(design, reml=reml)
+    first = starting_point(design) if start is None else _from_varcorr(start, problem.space)
+    optimum = maximise(problem.at, problem.space, first)
+    return _result(design, problem, optimum, time.perf_counter() - began)
+
+
+def starting_point(design: Design) -> Covariances:
+    """Diagonal covariances that share the variance around the fixed effects among factors and residual.
+
+    Each coefficient starts with variance ``s^2 / (K + 1) / mean(z^2) / q``, s^2 the residual variance of least squares
+    on X alone, so that units of the columns do not matter.
+    """
+    predictors = design.predictors
+    X, w = predictors.X(), design.weights
+    root = np.sqrt(w)
+    y = design.y - predictors.offset
+    beta = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
+    residual = y - X @ beta
+    variance = float(np.average(residual**2, weights=w))
+    share = variance / (len(predictors.terms) + 1)
+    matrices = []
+    for term in predictors.terms:
+        size = np.maximum((predictors.z(term) ** 2).mean(axis=0), np.finfo(float).tiny)
+        matrices.append(np.diag(share / size / term.q))
+    return Covariances(tuple(matrices), share * float(np.mean(w)))
+
+
+def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
+    matrices = tuple(block.matrix for block in varcorr.align(space.terms))
+    return Covariances(matrices, varcorr.sigma2 if varcorr.sigma2 is not None else 1.0)
+
+
+def _check_identified(design: Design) -> None:
+    for term in design.predictors.terms:
+        coefficients = term.grouping.n_levels * term.q
+        if coefficients >= design.n_rows:
+            raise DataError(
+                f"factor '{term.name}' has {coefficients} coefficients ({term.grouping.n_levels} levels x "
+                f"{term.q}) for {design.n_rows} observations, so they cannot be told from the residuals; use fewer "
+                "slopes, or another grouping factor"
+            )
+
+
+def _result(
+    design: Design, problem: GaussianProblem, optimum: Optimum[GaussianPoint], seconds: float
+) -> CovarianceResult:
+    at, space = optimum.at, problem.space
+    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
+    names = list(design.predictors.fixed_names)
+    frame = varcorr.to_frame()
+    frame["se"] = standard_errors(space, optimum.phi, optimum.information)
+    return CovarianceResult(
+        formula=design.spec.formula,
+        family="gaussian",
+        method="reml" if problem.reml else "ml",
+        varcorr=varcorr,
+        fixef=pd.Series(at.beta, index=names, name="fixef"),
+        fixef_se=pd.Series(np.sqrt(np.diag(at.beta_covariance())), index=names, name="fixef_se"),
+        ranef=ranef_frames(space.terms, at.b),
+        standard_errors=frame,
+        loglik=at.loglik,
+        converged=optimum.converged,
+        boundary=boundary_names(varcorr),
+        stats={
+            "iterations": optimum.iterations,
+            "evaluations": optimum.evaluations,
+            "predicted_gain": optimum.predicted_gain,
+            "seconds": seconds,
+        },
+        n_rows=design.n_rows,
+        n_levels={t.name: t.grouping.n_levels for t in space.terms},
+    )
+
+
+def ranef_frames(
+    terms: tuple[RandomTerm, ...], b: Mapping[str, Floats]
+) -> dict[str, pd.DataFrame]:
+    """Conditional modes (J, q) as labelled frames."""
+    return {
+        t.name: pd.DataFrame(b[t.name], index=t.grouping.levels.rename(t.name), columns=list(t.names))
+        for t in terms
+    }
+
+
+def standard_errors(space: ParameterSpace, phi: Floats, information: Floats) -> Floats:
+    """Of each entry of phi from the average information; NaN for entries of a singular block."""
+    point = space.point(phi)
+    singular = [
+        bool(np.linalg.matrix_rank(S, tol=1e-10 * max(np.trace(S), np.finfo(float).tiny)) < len(S))
+        for S in point.matrices
+    ]
+    inside = np.array([not singular[e.term] for e in space.entries] + [True])
+    errors = np.full(space.size, np.nan)
+    covariance = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
+    errors[inside] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return errors
+
+
+def boundary_names(varcorr: VarCorr) -> tuple[str, ...]:
+    """Parameters at a boundary: ``"user (Intercept)"`` for a variance of 0, ``"user (Intercept),x"`` for a correlation
+    of +-1, ``"user"`` for a larger block that is singular otherwise."""
+    names: list[str] = []
+    for block in varcorr.blocks:
+        sd = np.sqrt(np.diag(block.matrix))
+        zero = [f"{block.factor} {name}" for name, s in zip(block.names, sd, strict=True) if s == 0]
+        names += zero
+        kept = sd > 0
+        correlation = block.matrix[np.ix_(kept, kept)] / np.outer(sd[kept], sd[kept])
+        if not kept.any() or np.linalg.eigvalsh(correlation)[0] > 1e-8:
+            continue
+        labels = [name for name, k in zip(block.names, kept, strict=True) if k]
+        pairs = np.argwhere(np.triu(np.abs(correlation) > 1 - 1e-8, 1))
+        names += [f"{block.factor} {labels[i]},{labels[j]}" for i, j in pairs] or [block.factor]
+    return tuple(names)
