@@ -145,4 +145,4 @@ def _complete_rows(
         DroppedRowsWarning,
         stacklevel=3,
     )
-    return frame[~mask], weights[~mask]
+    return frame.loc[~mask], weights[~mask]

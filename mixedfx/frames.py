@@ -72,15 +72,14 @@ def _read(data: object, columns: Sequence[str] | None) -> pd.DataFrame:
     hint = "; call .collect() first" if hasattr(data, "collect") else ""
     raise DataError(
         f"data of type {type(data).__module__}.{type(data).__qualname__} cannot be read{hint}; pass a pandas "
-        "or polars "
-        "DataFrame, an Arrow table, or the path of a Parquet or CSV file or folder"
+        "or polars DataFrame, an Arrow table, or the path of a Parquet or CSV file or folder"
     )
 
 
 def _of_pandas(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
     names = list(frame.columns) if columns is None else list(columns)
     _check_columns(names, list(frame.columns))
-    return frame[names]
+    return cast(pd.DataFrame, frame[names])
 
 
 def _of_arrow(table: pa.Table, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -176,7 +175,8 @@ def _of_csv(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         header = list(pd.read_csv(file, sep=separator, nrows=0).columns)
         names = header if columns is None else list(columns)
         _check_columns(names, header)
-        return pd.read_csv(file, sep=separator, usecols=names, low_memory=False)[names]
+        frame = pd.read_csv(file, sep=separator, usecols=names, low_memory=False)
+        return cast(pd.DataFrame, frame[names])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"'{file}' cannot be read as CSV: {error}") from error
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mixedfx.errors import DataError, FormulaError
 from mixedfx.formula.formula import Bar
-from mixedfx.formula.model_matrix import INTERCEPT, Encoded, model_columns
+from mixedfx.formula.model_matrix import INTERCEPT, model_columns
+from mixedfx.formula.variables import Encoded
 from mixedfx.grouping import Grouping
 from mixedfx.predictors import CONSTANT, Predictors, RandomTerm
 
@@ -53,8 +54,7 @@ def bar_columns(bar: Bar, encoded: Encoded) -> tuple[dict[str, Column | None], N
             if name in columns:
                 raise FormulaError(
                     f"several bar terms give factor '{bar.group.name}' the coefficient '{name}'; give it in "
-                    "one of them "
-                    f"only (write (0 + ... | {bar.group.name}) for a term without intercept)"
+                    f"one of them only (write (0 + ... | {bar.group.name}) for a term without intercept)"
                 )
             columns[name] = values
             part_of.append(number)

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixedfx.formula.levels import level_texts
+from mixedfx.formula.factor import Factor
+from mixedfx.formula.levels import Codes, level_texts
 from mixedfx.formula.transforms import Array
-from mixedfx.formula.variables import Variable
 
 
-def coding(variable: Variable, full: bool) -> tuple[Array, list[str]]:
-    """The coding matrix of a factor and the endings of its coefficients' names.
+def factor_columns(factor: Factor, codes: Codes, full: bool) -> dict[str, Array]:
+    """Columns of a factor by their names, each of shape (N,).
 
     Parameters
     ----------
-    variable
-        A factor with n levels.
+    factor
+        Its levels.
+    codes
+        Category number of each row, shape (N,).
     full
-        One indicator a level; else contrasts: treatment (the first level is the reference) for unordered
-        factors, orthogonal polynomials for ordered ones.
-
-    Returns
-    -------
-    matrix
-        Shape (n, n) or (n, n - 1): a row for each level.
-    endings
-        ``["b", "c"]`` or ``[".L", ".Q", ".C", "^4"]``.
+        One indicator a level (``kinda``, ``kindb``, ``kindc``). Otherwise contrasts: treatment for unordered
+        factors, whose first level is the reference (``kindb``, ``kindc``), and orthogonal polynomials for
+        ordered ones (``o.L``, ``o.Q``, ``o.C``, ``o^4``).
     """
-    assert variable.levels is not None
-    names = level_texts(variable.levels)
-    n = len(names)
-    if full:
-        return np.eye(n), names
-    if variable.ordered:
+    if factor.ordered and not full:
+        # formulaic takes most of a second to import, so only those pay for it who use it.
         from formulaic.transforms.contrasts import PolyContrasts
 
-        polynomials = PolyContrasts()
-        matrix = np.asarray(polynomials.get_coding_matrix(names, sparse=False), dtype=float)
-        return matrix, [str(name) for name in polynomials.get_coding_column_names(names)]
-    return np.eye(n)[:, 1:], names[1:]
+        contrasts, levels = PolyContrasts(), list(range(len(factor.levels)))
+        names = contrasts.get_coding_column_names(levels)
+        matrix = np.asarray(contrasts.get_coding_matrix(levels, sparse=False), dtype=float)
+        return {f"{factor.name}{name}": matrix[:, k][codes] for k, name in enumerate(names)}
+    texts = level_texts(factor.levels)
+    first = 0 if full else 1
+    return {factor.name + texts[k]: (codes == k).astype(np.float64) for k in range(first, len(texts))}

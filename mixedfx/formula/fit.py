@@ -9,11 +9,12 @@ import pandas as pd
 from mixedfx.errors import CollinearWarning
 from mixedfx.formula.formula import Formula
 from mixedfx.formula.groups import fit_group
-from mixedfx.formula.model_matrix import INTERCEPT, Encoded, model_columns
+from mixedfx.formula.model_matrix import INTERCEPT, model_columns
+from mixedfx.formula.numeric import fit_numeric
 from mixedfx.formula.rank import independent_columns
 from mixedfx.formula.response import Scale, fit_response
 from mixedfx.formula.spec import DesignSpec
-from mixedfx.formula.variables import fit_numbers, fit_variable
+from mixedfx.formula.variables import fit_variables
 from mixedfx.grouping import Grouping
 from mixedfx.predictors import Predictors
 
@@ -47,11 +48,8 @@ def fit_spec(
         Fixed effects that earlier ones determine are dropped.
     """
     response = fit_response(formula.response, frame, scale)
-    fitted = {name: fit_variable(node, frame) for name, node in formula.variables.items()}
-    encoded = Encoded(
-        {n: v for n, (v, _) in fitted.items()}, {n: values for n, (_, values) in fitted.items()}
-    )
-    offsets = tuple(fit_numbers(node, frame)[0] for node in formula.fixed.offsets)
+    variables, encoded = fit_variables(formula.variables, frame)
+    offsets = tuple(fit_numeric(node, frame)[0] for node in formula.fixed.offsets)
     grouped = [fit_group(bar.group, frame) for bar in formula.bars]
     columns = model_columns(formula.fixed, encoded)
     kept = independent_columns(list(columns.values()), formula.fixed.intercept)
@@ -68,7 +66,7 @@ def fit_spec(
         formula,
         family,
         response,
-        encoded.variables,
+        variables,
         offsets,
         tuple(levels for levels, _ in grouped),
         tuple(names),

@@ -210,8 +210,7 @@ def _combined(text: str, node: Node) -> tuple[str, ...]:
                 text,
                 node.at,
                 f"the group '{deparse(node)}' is not a column; a group is a column, a:b or a/b (columns of "
-                "any kind are "
-                "taken as categories)",
+                "any kind are taken as categories)",
             )
 
 

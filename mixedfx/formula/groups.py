@@ -21,6 +21,7 @@ from mixedfx.formula.levels import (
     plain_index,
     plain_values,
 )
+from mixedfx.frames import column
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class GroupLevels:
 
     def encode(self, frame: pd.DataFrame) -> Codes:
         """Level of each row, -1 where the fitted data did not have it."""
-        codes = [find_codes(frame[c], p) for c, p in zip(self.group.columns, self.parts, strict=True)]
+        codes = [find_codes(column(frame, c), p) for c, p in zip(self.group.columns, self.parts, strict=True)]
         if len(codes) == 1:
             return codes[0]
         keys = _combine(codes, [len(p) for p in self.parts])
@@ -62,7 +63,7 @@ class GroupLevels:
 
     def row_labels(self, frame: pd.DataFrame) -> pd.Index:
         """The label of each row's level, whether the fitted data had it or not, shape (N,)."""
-        columns = [plain_index(pd.Index(plain_values(frame[c]))) for c in self.group.columns]
+        columns = [plain_index(pd.Index(plain_values(column(frame, c)))) for c in self.group.columns]
         return columns[0] if len(columns) == 1 else _labels(columns)
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def fit_group(group: Group, frame: pd.DataFrame) -> tuple[GroupLevels, Codes]:
     DataError
         The factor has one level only.
     """
-    fitted = [factorize(frame[c]) for c in group.columns]
+    fitted = [factorize(column(frame, c)) for c in group.columns]
     parts = tuple(levels for _, levels in fitted)
     if len(parts) == 1:
         codes, keys, levels = fitted[0][0], np.arange(len(parts[0])), parts[0]
@@ -102,8 +103,7 @@ def fit_group(group: Group, frame: pd.DataFrame) -> tuple[GroupLevels, Codes]:
     if len(levels) < 2:
         raise DataError(
             f"grouping factor '{group.name}' has one level only ({level_texts(levels)[0]}); a variance "
-            "between levels needs "
-            "at least two: take its bar term out of the formula"
+            "between levels needs at least two: take its bar term out of the formula"
         )
     return GroupLevels(group, parts, keys, levels), codes
 
@@ -128,7 +128,7 @@ def _combined_levels(parts: tuple[pd.Index, ...], keys: NDArray[np.int64]) -> pd
 
 
 def _labels(columns: list[pd.Index]) -> pd.Index:
-    texts = [np.array(level_texts(column), dtype=object) for column in columns]
+    texts = [np.array(level_texts(level), dtype=object) for level in columns]
     joined = texts[0]
     for more in texts[1:]:
         joined = joined + ":" + more

@@ -42,8 +42,7 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
     except TypeError as error:
         raise DataError(
             f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all "
-            "numbers or all "
-            "strings"
+            "numbers or all strings"
         ) from error
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
@@ -94,6 +93,11 @@ def level_texts(levels: pd.Index) -> list[str]:
         midnight = (levels == levels.normalize()).all()  # pyright: ignore[reportAttributeAccessIssue]
         return [str(v.date()) if midnight else str(v) for v in levels]
     return [str(value) for value in levels]
+
+
+def some(texts: list[str], most: int = 8) -> str:
+    """The first few of many, for messages."""
+    return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")
 
 
 def levels_to_json(levels: pd.Index) -> dict[str, Any]:

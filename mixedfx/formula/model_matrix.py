@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Collection
 
 from mixedfx.errors import DataError
-from mixedfx.formula.contrasts import coding
-from mixedfx.formula.levels import Codes
+from mixedfx.formula.contrasts import factor_columns
 from mixedfx.formula.terms import TermList
 from mixedfx.formula.transforms import Array
 from mixedfx.formula.tree import deparse
-from mixedfx.formula.variables import Variable
+from mixedfx.formula.variables import Encoded
 
 INTERCEPT = "(Intercept)"
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """The variables of a formula with their values in some data.
-
-    Attributes
-    ----------
-    variables
-        By their text.
-    values
-        By their text: codes (N,) of factors, numbers (N, k) of the others.
-    """
-
-    variables: Mapping[str, Variable]
-    values: Mapping[str, Array | Codes]
-
-
-def model_columns(terms: TermList, encoded: Encoded) -> dict[str, NDArray[np.float64]]:
-    """Columns of the model matrix in R's order, by R's names, without the intercept's; each of shape (N,).
+def model_columns(terms: TermList, encoded: Encoded) -> dict[str, Array]:
+    """Columns of the model matrix, without the intercept's, in R's order and by R's names; each of shape
+    (N,).
 
     Raises
     ------
     DataError
         Two columns would have the same name.
     """
-    columns: dict[str, NDArray[np.float64]] = {}
-    for term, full in zip(terms.terms, full_codings(terms, encoded.variables), strict=True):
+    columns: dict[str, Array] = {}
+    for term, full in zip(terms.terms, full_codings(terms, encoded.factors), strict=True):
         for name, values in _term_columns(terms, term, full, encoded).items():
             if name in columns or name == INTERCEPT:
                 raise DataError(
@@ -54,57 +34,51 @@ def model_columns(terms: TermList, encoded: Encoded) -> dict[str, NDArray[np.flo
     return columns
 
 
-def full_codings(terms: TermList, variables: Mapping[str, Variable]) -> list[dict[int, bool]]:
+def full_codings(terms: TermList, factors: Collection[str]) -> list[dict[int, bool]]:
     """For each term and each factor in it: one indicator a level (True) or contrasts (False).
 
     R's rule (``TermCode`` in its model.c, after Chambers & Hastie, Statistical Models in S, p. 38): contrasts
-    if the term without the factor is contained in a term before it, or is empty; and without an intercept,
-    the first factor of the first term that has one gets an indicator for each level.
+    if the rest of the term is empty or contained in a term before it; and without an intercept, the first
+    factor of the first term that has one gets an indicator for each level.
+
+    Parameters
+    ----------
+    terms
+        Terms in R's order.
+    factors
+        Texts of those variables that are factors.
     """
-    is_factor = [_is_factor(terms, variables, i) for i in range(len(terms.variables))]
+    is_factor = [deparse(variable) in factors for variable in terms.variables]
     codings: list[dict[int, bool]] = []
     for position, term in enumerate(terms.terms):
         before = [set(other) for other in terms.terms[:position]]
-        codings.append({})
-        for i in term:
-            if is_factor[i]:
-                rest = set(term) - {i}
-                codings[-1][i] = bool(rest) and not any(rest <= other for other in before)
+        rests = {i: set(term) - {i} for i in term if is_factor[i]}
+        codings.append({i: bool(rest) and not any(rest <= t for t in before) for i, rest in rests.items()})
     if not terms.intercept:
-        first = next((c for c in codings if c), None)
+        first = next((coding for coding in codings if coding), None)
         if first is not None:
             first[min(first)] = True
     return codings
 
 
-def _is_factor(terms: TermList, variables: Mapping[str, Variable], i: int) -> bool:
-    variable = variables.get(deparse(terms.variables[i]))
-    return variable is not None and variable.levels is not None
-
-
 def _term_columns(
     terms: TermList, term: tuple[int, ...], full: dict[int, bool], encoded: Encoded
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Array]:
     """Products of the columns of the term's variables; those of the first variable vary fastest."""
-    product: dict[str, NDArray[np.float64]] = {}
+    product: dict[str, Array] = {}
     for i in term:
-        variable = encoded.variables[deparse(terms.variables[i])]
-        values = encoded.values[variable.name]
-        own = _factor_columns(variable, values, full[i]) if i in full else _number_columns(variable, values)
-        product = {
-            f"{left}:{right}" if left else right: own[right] if before is None else before * own[right]
-            for right in own
-            for left, before in (product.items() if product else [("", None)])
-        }
+        name = deparse(terms.variables[i])
+        if i in full:
+            own = factor_columns(*encoded.factors[name], full[i])
+        else:
+            own = _number_columns(name, encoded.numbers[name])
+        if product:
+            own = {f"{a}:{b}": left * right for b, right in own.items() for a, left in product.items()}
+        product = own
     return product
 
 
-def _number_columns(variable: Variable, values: Array | Codes) -> dict[str, NDArray[np.float64]]:
+def _number_columns(name: str, values: Array) -> dict[str, Array]:
     if values.shape[1] == 1:
-        return {variable.name: values[:, 0]}
-    return {f"{variable.name}{k + 1}": values[:, k] for k in range(values.shape[1])}
-
-
-def _factor_columns(variable: Variable, codes: Array | Codes, full: bool) -> dict[str, NDArray[np.float64]]:
-    matrix, endings = coding(variable, full)
-    return {variable.name + ending: matrix[:, k][codes] for k, ending in enumerate(endings)}
+        return {name: values[:, 0]}
+    return {f"{name}{k + 1}": values[:, k] for k in range(values.shape[1])}

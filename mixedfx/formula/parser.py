@@ -108,8 +108,7 @@ class _Parser:
                 self.text,
                 function.at,
                 f"'{function.text}' is not a function that formulas may call (make the column in the data "
-                "instead); "
-                f"there are: {', '.join(TRANSFORMS)}",
+                f"instead); there are: {', '.join(TRANSFORMS)}",
             )
         bracket = self.take()
         arguments: list[Node] = []

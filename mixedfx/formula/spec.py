@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from mixedfx.errors import DataError
 from mixedfx.formula.assemble import assemble
+from mixedfx.formula.factor import Factor
 from mixedfx.formula.formula import Formula, parse_formula
 from mixedfx.formula.groups import GroupLevels
 from mixedfx.formula.missing import counts_text, missing_rows
-from mixedfx.formula.model_matrix import INTERCEPT, Encoded, model_columns
-from mixedfx.formula.response import encode_response
+from mixedfx.formula.model_matrix import INTERCEPT, model_columns
+from mixedfx.formula.numeric import Numeric
+from mixedfx.formula.response import Response, encode_response
 from mixedfx.formula.tree import deparse
-from mixedfx.formula.variables import Variable
+from mixedfx.formula.variables import Encoded, Variables
 from mixedfx.formula.weights import check_weights, read_weights
 from mixedfx.frames import read_columns
 from mixedfx.grouping import Grouping
@@ -33,8 +35,8 @@ class DesignSpec:
 
     Attributes
     ----------
-    formula
-        The formula, taken apart; its text is ``formula.text``.
+    parsed
+        The formula, taken apart.
     family
         Name of the family.
     response
@@ -52,29 +54,34 @@ class DesignSpec:
         The column that held the weights, or None.
     """
 
-    formula: Formula
+    parsed: Formula
     family: str
-    response: Variable
-    variables: Mapping[str, Variable]
-    offsets: tuple[Variable, ...]
+    response: Response
+    variables: Variables
+    offsets: tuple[Numeric, ...]
     groups: tuple[GroupLevels, ...]
     fixed_names: tuple[str, ...]
     weights_column: str | None = None
 
     @property
+    def formula(self) -> str:
+        """The formula as it was written."""
+        return self.parsed.text
+
+    @property
     def response_name(self) -> str:
         """The response as the formula writes it."""
-        return self.formula.response_name
+        return self.parsed.response_name
 
     @property
     def response_levels(self) -> pd.Index | None:
         """Labels of the response's categories, None for a numeric response."""
-        return self.response.levels
+        return self.response.levels if isinstance(self.response, Factor) else None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the data that `encode` reads: the predictors', without response and weights."""
-        return self.formula.columns
+        return self.parsed.columns
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -101,10 +108,9 @@ class DesignSpec:
             that the fit did not have.
         """
         frame = self._complete(data, self.columns)
-        values = {name: variable.encode(frame) for name, variable in self.variables.items()}
         groupings = [Grouping(g.name, g.encode(frame), g.levels) for g in self.groups]
-        encoded = Encoded(self.variables, values)
-        return self.predictors(frame, encoded, model_columns(self.formula.fixed, encoded), groupings)
+        encoded = self.variables.encode(frame)
+        return self.predictors(frame, encoded, model_columns(self.parsed.fixed, encoded), groupings)
 
     def encode_response(
         self, data: object, weights: object = None
@@ -126,7 +132,7 @@ class DesignSpec:
             0.
         """
         chosen = self.weights_column if weights is None else weights
-        needed = self.formula.response_columns + ((chosen,) if isinstance(chosen, str) else ())
+        needed = self.parsed.response_columns + ((chosen,) if isinstance(chosen, str) else ())
         frame = self._complete(data, needed)
         w = read_weights(chosen, frame)
         check_weights(w, chosen)
@@ -154,20 +160,21 @@ class DesignSpec:
         """Predictors from what is encoded already; `columns` are those of the fixed effects, by name."""
         fixed = {name: None if name == INTERCEPT else columns[name] for name in self.fixed_names}
         offset = np.zeros(len(frame))
-        for variable in self.offsets:
-            offset += variable.encode(frame)[:, 0]
-        return assemble(fixed, self.formula.bars, groupings, encoded, offset, frame.index)
+        for shift in self.offsets:
+            offset += shift.encode(frame)[:, 0]
+        return assemble(fixed, self.parsed.bars, groupings, encoded, offset, frame.index)
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as JSON data, which `from_dict` reads back exactly."""
         return {
             "version": _VERSION,
-            "formula": self.formula.text,
-            "intercept": self.formula.fixed.intercept,
+            "formula": self.formula,
+            "intercept": self.parsed.fixed.intercept,
             "family": self.family,
+            "response_is_factor": isinstance(self.response, Factor),
             "response": self.response.to_dict(),
-            "variables": {name: variable.to_dict() for name, variable in self.variables.items()},
-            "offsets": [variable.to_dict() for variable in self.offsets],
+            "variables": self.variables.to_dict(),
+            "offsets": [offset.to_dict() for offset in self.offsets],
             "groups": [group.to_dict() for group in self.groups],
             "fixed_names": list(self.fixed_names),
             "weights_column": self.weights_column,
@@ -185,25 +192,21 @@ class DesignSpec:
         if data.get("version") != _VERSION:
             raise DataError(
                 f"this specification has layout {data.get('version')!r}, but this version of mixedfx reads "
-                f"{_VERSION}; "
-                "fit the model again"
+                f"{_VERSION}; fit the model again"
             )
-        formula = parse_formula(data["formula"])
-        formula = replace(formula, fixed=replace(formula.fixed, intercept=data["intercept"]))
-        nodes = formula.variables
+        parsed = parse_formula(data["formula"])
+        parsed = replace(parsed, fixed=replace(parsed.fixed, intercept=data["intercept"]))
+        name, saved = parsed.response_name, data["response"]
+        is_factor = data["response_is_factor"]
+        offsets = zip(parsed.fixed.offsets, data["offsets"], strict=True)
+        groups = zip(parsed.bars, data["groups"], strict=True)
         return cls(
-            formula,
+            parsed,
             data["family"],
-            Variable.from_dict(formula.response_name, formula.response, data["response"]),
-            {name: Variable.from_dict(name, nodes[name], saved) for name, saved in data["variables"].items()},
-            tuple(
-                Variable.from_dict(deparse(node), node, saved)
-                for node, saved in zip(formula.fixed.offsets, data["offsets"], strict=True)
-            ),
-            tuple(
-                GroupLevels.from_dict(bar.group, saved)
-                for bar, saved in zip(formula.bars, data["groups"], strict=True)
-            ),
+            Factor.from_dict(name, saved) if is_factor else Numeric.from_dict(name, parsed.response, saved),
+            Variables.from_dict(parsed.variables, data["variables"]),
+            tuple(Numeric.from_dict(deparse(node), node, saved) for node, saved in offsets),
+            tuple(GroupLevels.from_dict(bar.group, saved) for bar, saved in groups),
             tuple(data["fixed_names"]),
             data["weights_column"],
         )

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.errors import DataError
-from mixedfx.formula.variables import column_numbers
+from mixedfx.formula.numeric import column_numbers
+from mixedfx.frames import column
 
 
 def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -21,7 +22,7 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
     if weights is None:
         return np.ones(len(frame))
     if isinstance(weights, str):
-        return _numbers(frame[weights], weights)
+        return _numbers(column(frame, weights), weights)
     if (
         isinstance(weights, pd.Series)
         and len(weights) == len(frame)
@@ -29,8 +30,7 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
     ):
         raise DataError(
             "the weights are a Series whose index differs from the data's, so it is not clear which weight "
-            "belongs to which "
-            "row; put them in a column of the data, or pass weights.to_numpy()"
+            "belongs to which row; put them in a column of the data, or pass weights.to_numpy()"
         )
     values = _numbers(
         weights if isinstance(weights, pd.Series) else pd.Series(np.asarray(weights)), "weights"
@@ -47,13 +47,11 @@ def check_weights(values: NDArray[np.float64], weights: object) -> None:
         name = f"column '{weights}'" if isinstance(weights, str) else "weights"
         raise DataError(
             f"{name} must be finite and above 0, but {int(bad.sum())} of {len(values)} are not, the first "
-            "being "
-            f"{values[bad][0]:g} in row number {int(np.flatnonzero(bad)[0])}; leave such rows out"
+            f"being {values[bad][0]:g} in row number {int(np.flatnonzero(bad)[0])}; leave such rows out"
         )
 
 
-def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
-    if column.isna().any():
-        column = column.astype("float64") if column.dtype.kind in "iufb" else column
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return column_numbers(column.rename(name))
+def _numbers(values: pd.Series, name: str) -> NDArray[np.float64]:
+    if values.dtype.kind in "iufb":
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column_numbers(values.rename(name))
