@@ -142,9 +142,7 @@ def _tables(raw: dict[str, dict[str, Any]]) -> Tables:
 def _large_tables(folder: Path, files: dict[str, str]) -> Tables:
     ranef, condvar = {}, {}
     for factor, file in files.items():
-        frame = pd.read_csv(
-            folder / file, dtype={"level": str}, index_col="level", float_precision="round_trip"
-        )
+        frame = pd.read_csv(folder / file, dtype={"level": str}, index_col="level")
         frame.index.name = None
         upper = [c for c in frame.columns if c.startswith("condvar_")]
         ranef[factor] = frame.drop(columns=upper)
