@@ -1,0 +1,50 @@
+"""What a run has learned, in the few lines that end its output."""
+
+from __future__ import annotations
+
+import math
+
+from mixedfx.pipeline.results import RunResults
+from mixedfx.varcorr import RESIDUAL
+
+
+def conclusion(results: RunResults) -> str:
+    """Covariances, numbers of coefficients, agreement of the stages, verdict, and where the report is."""
+    lines = [*_covariances(results), *_coefficients(results)]
+    if results.check is not None:
+        lines += ["", f"Verdict ({results.check.status}): {results.check.verdict}"]
+    return "\n".join([*lines, "", f"Report: {results.report}"]).strip("\n")
+
+
+def _covariances(results: RunResults) -> list[str]:
+    if results.covariance is None:
+        return []
+    covariance = results.covariance
+    total = results.manifest.data["rows"]
+    lines = [f"Covariances by {covariance.method.upper()} from {covariance.n_rows:,} of {total:,} rows:"]
+    table = covariance.standard_errors.to_dict("records")
+    labels = [_label(row["grp"], row["var1"], row["var2"]) for row in table]
+    width = max(map(len, labels))
+    for label, row in zip(labels, table, strict=True):
+        error = "" if math.isnan(row["se"]) else f"  (standard error {row['se']:.2g})"
+        lines.append(f"  {label:<{width}}  {row['vcov']:8.4f}{error}")
+    return lines
+
+
+def _label(group: str, first: object, second: object) -> str:
+    if group == RESIDUAL:
+        return "residual variance"
+    if isinstance(second, str):
+        return f"{group}: covariance of {first} and {second}"
+    return f"{group}: variance of {first}"
+
+
+def _coefficients(results: RunResults) -> list[str]:
+    if results.coefficients is None:
+        return []
+    coefficients = results.coefficients
+    random = sum(modes.size for modes in coefficients.ranef.values())
+    levels = ", ".join(f"{len(modes):,} levels of {factor}" for factor, modes in coefficients.ranef.items())
+    return [
+        f"Coefficients from all rows: {len(coefficients.fixef)} fixed and {random:,} random, of {levels}."
+    ]

@@ -1,0 +1,225 @@
+"""A job: the TOML file that says what to fit to which data, read and checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mixedfx.errors import SettingError
+from mixedfx.families import get_family
+from mixedfx.subsample import Subsample
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+SAMPLERS = ("nuts",)
+"""Methods of stage 1 that draw from a posterior, and so have draws, warmup and chains."""
+
+
+class Table(BaseModel):
+    """A table of the job file: unknown keys are errors, and "10" is not 10."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class DataTable(Table):
+    """``[data]``: a packaged data set, or a Parquet or CSV file or folder, relative to the job file."""
+
+    dataset: Literal["insteval", "verbagg"] | None = None
+    path: str | None = None
+    holdout: Fraction | None = None
+    """Share of the rows, drawn at random, that neither stage sees and on which both are scored."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset is None) == (self.path is None):
+            raise ValueError("must have either `dataset` or `path`, one of the two")
+        return self
+
+
+class SubsampleTable(Table):
+    """``[subsample]``: the rows that stage 1 learns from, as in `mixedfx.Subsample`; all rows without it."""
+
+    strategy: str = "per-factor"
+    n_rows: Count | None = None
+    n_levels: Count | None = None
+    fraction: Fraction | None = None
+    factor: str | None = None
+    seed: int | None = None
+    """The job's seed where not given."""
+
+    @model_validator(mode="after")
+    def _subsample_accepts(self) -> Self:
+        self.build(seed=0)
+        return self
+
+    def build(self, seed: int) -> Subsample:
+        """The `Subsample` it describes; `seed` is the job's."""
+        given = self.model_dump(exclude_none=True)
+        return Subsample(**{"seed": seed, **given})
+
+
+class CovarianceTable(Table):
+    """``[covariance]``: how stage 1 learns the covariances, as in `mixedfx.learn_covariance`."""
+
+    method: Literal["reml", "ml", "nuts"] | None = None
+    draws: Count | None = None
+    warmup: Count | None = None
+    chains: Count | None = None
+    force: bool = False
+    """Freeze covariances although stage 1 did not establish them."""
+
+    @model_validator(mode="after")
+    def _sampling_needs_a_sampler(self) -> Self:
+        given = [name for name in ("draws", "warmup", "chains") if getattr(self, name) is not None]
+        if given and self.method not in SAMPLERS:
+            raise ValueError(
+                f'has `{given[0]}`, which only method = "{SAMPLERS[0]}" uses; set that method or remove it'
+            )
+        return self
+
+
+class CoefficientsTable(Table):
+    """``[coefficients]``: how stage 2 estimates the coefficients, as in `mixedfx.estimate_coefficients`."""
+
+    solver: str = "newton-cg"
+    backend: str = "auto"
+    tol: Annotated[float, Field(gt=0)] = 1e-8
+
+
+class ChecksTable(Table):
+    """``[checks]``: what the comparison of the stages looks at."""
+
+    full_data: bool = True
+    """Also test the frozen covariances against all rows."""
+
+
+class OutputTable(Table):
+    """``[output]``: where artefacts go; relative to the folder the command runs in."""
+
+    folder: str | None = None
+    """``runs/<name of the job file>`` where not given."""
+
+
+class Job(Table):
+    """A whole job.
+
+    Raises
+    ------
+    SettingError
+        From `load_job`; pydantic's own error where the class is called directly.
+    """
+
+    formula: str
+    family: str = "gaussian"
+    weights: str | None = None
+    na: Literal["drop", "raise"] = "drop"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataTable
+    subsample: SubsampleTable | None = None
+    covariance: CovarianceTable = CovarianceTable()
+    coefficients: CoefficientsTable = CoefficientsTable()
+    checks: ChecksTable = ChecksTable()
+    output: OutputTable = OutputTable()
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, name: str) -> str:
+        return get_family(name).name
+
+
+def load_job(path: str | Path) -> Job:
+    """Read a job file.
+
+    Parameters
+    ----------
+    path
+        A TOML file. A relative ``data.path`` in it is taken from the file's folder, so that a job and its
+        data move together; ``output.folder`` is taken from the working directory, so that runs stay out of
+        the folder of the jobs.
+
+    Raises
+    ------
+    SettingError
+        The file cannot be read, is not TOML, or has settings that are unknown, missing or not allowed; the
+        message lists all of them.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"the job file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"the job file {path} is not valid TOML: {error}") from error
+    job = parse_job(tables, source=str(path))
+    updates: dict[str, Table] = {}
+    if job.data.path is not None:
+        updates["data"] = job.data.model_copy(update={"path": str(path.resolve().parent / job.data.path)})
+    if job.output.folder is None:
+        updates["output"] = OutputTable(folder=str(Path("runs") / path.stem))
+    return job.model_copy(update=updates)
+
+
+def parse_job(tables: Mapping[str, Any], source: str = "the job") -> Job:
+    """The `Job` that nested tables describe; `source` names them in errors. See `load_job`."""
+    if "refine" in tables:
+        raise SettingError(
+            f"{source}: `refine` is not available in this version; remove it. The check step tests the "
+            "frozen covariances on the full data, and a job without [subsample] learns them from all rows"
+        )
+    try:
+        return Job.model_validate(dict(tables))
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise SettingError("\n  ".join([f"{source} has settings that cannot be used:", *lines])) from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """One line: the key's path, its value, what is allowed, and a near match of a misspelt word."""
+    location = tuple(str(part) for part in problem["loc"])
+    key = ".".join(location) or "the job"
+    match problem["type"]:
+        case "extra_forbidden":
+            allowed = list(_table_at(location[:-1]).model_fields)
+            near = _near(location[-1], allowed)
+            return f"{key}: there is no such setting{near}; allowed here: {', '.join(allowed)}"
+        case "missing":
+            return f"{key}: is missing, and a job needs it"
+        case "literal_error":
+            field = _table_at(location[:-1]).model_fields[location[-1]]
+            allowed = _literals(field.annotation)
+            near = _near(problem["input"], allowed)
+            return f"{key} = {problem['input']!r}: must be one of {', '.join(allowed)}{near}"
+        case "value_error" | "assertion_error":
+            value = "" if isinstance(problem["input"], Mapping) else f" = {problem['input']!r}"
+            return f"{key}{value}: {problem['ctx']['error']}"
+        case "model_type":
+            return f"{key} = {problem['input']!r}: must be a table, written [{key}]"
+        case _:
+            return f"{key} = {problem['input']!r}: {problem['msg'].replace('Input should be', 'must be')}"
+
+
+def _table_at(location: tuple[str, ...]) -> type[Table]:
+    table: type[Table] = Job
+    for part in location:
+        annotation = table.model_fields[part].annotation
+        table = next(
+            t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Table)
+        )
+    return table
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_args(annotation) and all(isinstance(value, str) for value in get_args(annotation)):
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) for word in _literals(part)]
+
+
+def _near(word: Any, allowed: list[str]) -> str:
+    matches = difflib.get_close_matches(str(word), allowed, n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

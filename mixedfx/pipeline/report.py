@@ -1,0 +1,130 @@
+"""The plain report of a run: one HTML file that needs nothing else, in the order in which a reader asks."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+STATUS_WORDS = {
+    "ok": "Stages agree",
+    "warn": "Read before use",
+    "fail": "Do not use",
+    "stopped": "Stopped",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, ready to be shown; `numeric` marks the columns that are set flush right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture: what it shows, and its PNG."""
+
+    title: str
+    png: bytes
+
+    @property
+    def data_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: text, then facts (label, value), tables and plots; empty parts are left out."""
+
+    name: str
+    title: str
+    text: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = field(default=())
+
+
+def render(title: str, subtitle: str, status: str, sections: Sequence[Section]) -> str:
+    """The report as one HTML page; all text is escaped.
+
+    Parameters
+    ----------
+    title, subtitle
+        What was fitted, and to what, in a line each.
+    status
+        "ok", "warn", "fail", or "stopped" for a run that did not get to its verdict.
+    sections
+        In the order in which they are shown; the first is the verdict.
+    """
+    environment = Environment(
+        loader=PackageLoader("mixedfx.pipeline"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.jinja")
+    word = STATUS_WORDS.get(status, status)
+    return template.render(title=title, subtitle=subtitle, status=status, status_word=word, sections=sections)
+
+
+def table_of(frame: pd.DataFrame, title: str, note: str = "", limit: int = 60) -> Table:
+    """A frame as a `Table`: its columns, numbers to four digits, at most `limit` rows."""
+    numeric = tuple(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
+    rows = tuple(
+        tuple(show(value) for value in row) for row in frame.head(limit).itertuples(index=False, name=None)
+    )
+    if len(frame) > limit:
+        note = f"{note} The first {limit} of {len(frame):,} rows; the run's folder has all.".strip()
+    return Table(title, tuple(str(column) for column in frame.columns), rows, numeric, note)
+
+
+def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Statistics as label and text, in their order; nested and empty values are left out."""
+    simple = {key: value for key, value in values.items() if isinstance(value, str | int | float | bool)}
+    return tuple((words(key), show(value)) for key, value in simple.items() if value != "")
+
+
+def words(name: str) -> str:
+    """A name of the code as words: "newton_iterations" is "Newton iterations"."""
+    text = re.sub(r"_+", " ", name).strip()
+    text = re.sub(r"\bcg\b", "CG", text)
+    return re.sub(r"\bnewton\b", "Newton", text)
+
+
+def show(value: Any) -> str:
+    """A value as a reader wants it: four digits, thousands set apart, nothing for a missing value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return _show_float(value)
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # numpy's scalars
+        return show(value.item())
+    return str(value)
+
+
+def _show_float(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    if value.is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if abs(value) >= 1e6:
+        return f"{value:,.0f}"
+    if abs(value) >= 1000:
+        return f"{value:,.1f}"
+    return f"{value:.4g}"

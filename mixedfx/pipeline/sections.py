@@ -1,0 +1,190 @@
+"""What the report says, section by section, from the results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.pipeline.report import Plot, Section, Table, facts_of, render, show, table_of
+from mixedfx.pipeline.results import RunResults
+
+if TYPE_CHECKING:
+    from mixedfx.coefficients.result import CoefficientsResult
+
+
+def page(results: RunResults) -> str:
+    """The report of a run, as far as it got, as one HTML page."""
+    job, data = results.job, results.manifest.data
+    subtitle = f"{job.family} family, {show(data.get('rows'))} rows of {data.get('source', 'data not read')}"
+    return render(job.formula, subtitle, results.status, list(_sections(results)))
+
+
+def _sections(results: RunResults) -> Iterator[Section]:
+    yield verdict(results)
+    yield fitted(results)
+    if results.covariance is not None:
+        yield covariances(results.covariance)
+        yield fixed_effects(results.covariance, results.coefficients)
+    if results.check is not None:
+        plots = tuple(Plot(title, png) for title, png in results.check.plots.items())
+        summary = table_of(results.check.summary, "")
+        yield Section("checks", "Checks", tables=(summary,), plots=plots)
+    if results.covariance is not None:
+        yield convergence(results.covariance, results.coefficients)
+    yield provenance(results)
+
+
+def verdict(results: RunResults) -> Section:
+    """The verdict in words, or why there is none."""
+    if results.check is not None:
+        return Section("verdict", "Verdict", results.check.verdict)
+    error = results.manifest.error
+    reason = (
+        error.partition(": ")[2] if error else f"Not reached: the job was run up to {_last_step(results)}."
+    )
+    return Section("verdict", "Verdict", reason)
+
+
+def fitted(results: RunResults) -> Section:
+    """What was fitted to what data: rows, levels, subsample."""
+    job, about = results.job, results.manifest.data
+    facts = {
+        "formula": job.formula,
+        "family": job.family,
+        "weights": job.weights or "",
+        "data": about.get("source", ""),
+        "rows fitted": about.get("rows", 0),
+        "rows held out": about.get("held_out") or "",
+    }
+    tables = [_factors(results.coefficients)] if results.coefficients is not None else []
+    if results.draws:
+        tables.append(_subsample(results))
+    text = "\n".join(results.manifest.warnings)
+    return Section("data", "What was fitted to what data", text, facts_of(facts), tuple(tables))
+
+
+def covariances(covariance: CovarianceResult) -> Section:
+    """The covariance table, with where each block was read from for per-factor fits."""
+    frame = covariance.standard_errors
+    rows = pd.DataFrame(
+        {
+            "group": frame["grp"],
+            "coefficient": frame["var1"].fillna("").astype(str),
+            "with": frame["var2"].fillna("").astype(str),
+            "variance or covariance": frame["vcov"].astype(float),
+            "standard error": frame["se"].astype(float),
+            "sd or correlation": frame["sdcor"].astype(float),
+        }
+    )
+    if covariance.fits:
+        sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
+        rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
+    facts = {"method": covariance.method.upper(), "rows used": covariance.n_rows}
+    if not covariance.varcorr.freezable:
+        facts["not frozen"] = covariance.varcorr.why
+    return Section("covariances", "Covariances", facts=facts_of(facts), tables=(table_of(rows, ""),))
+
+
+def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
+    """Fixed effects (and thresholds) of both stages side by side."""
+    columns = {"stage 1": covariance.fixef, "standard error 1": covariance.fixef_se}
+    if coefficients is not None:
+        columns |= {"stage 2": coefficients.fixef, "standard error 2": coefficients.fixef_se}
+    tables = [table_of(_named(columns, "fixed effect"), "")]
+    if covariance.thresholds is not None:
+        columns = {"stage 1": covariance.thresholds}
+        if coefficients is not None and coefficients.thresholds is not None:
+            columns["stage 2"] = coefficients.thresholds
+        tables.append(table_of(_named(columns, "threshold"), "Thresholds"))
+    text = (
+        "Stage 1 saw the subsample, stage 2 all rows at the frozen covariances."
+        if coefficients is not None
+        else ""
+    )
+    return Section("fixed-effects", "Fixed effects", text, tables=tuple(tables))
+
+
+def convergence(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
+    """Whether each stage got where it was to go, and its statistics."""
+    first = {
+        "stage 1": "converged" if covariance.converged else "not converged",
+        "at a boundary": ", ".join(covariance.boundary) or "none",
+        **{f"stage 1 {label}": value for label, value in facts_of(covariance.stats)},
+    }
+    if coefficients is None:
+        return Section("convergence", "Convergence", facts=facts_of(first))
+    second = {
+        "stage 2": "converged" if coefficients.converged else "not converged",
+        "stage 2 ended because": coefficients.reason,
+        **{f"stage 2 {label}": value for label, value in facts_of(coefficients.stats)},
+    }
+    return Section("convergence", "Convergence", facts=facts_of(first | second))
+
+
+def provenance(results: RunResults) -> Section:
+    """Seeds, hashes, versions, times and memory: what is needed to make the same run again."""
+    manifest = results.manifest
+    facts = {
+        "started": manifest.started,
+        "finished": manifest.finished or "",
+        "machine": f"{manifest.machine['system']}, {manifest.machine['cores']} cores",
+        "seed": results.job.seed,
+        "data hash": manifest.data.get("hash", ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        "artefacts": str(results.folder),
+    }
+    rows = [
+        {
+            "step": record.step,
+            "status": "used again" if record.reused else record.status,
+            "seconds": round(record.seconds, 2),
+            "peak memory (MiB)": round(record.peak_memory_mb),
+            "inputs' hash": record.inputs[:12],
+            "edited by hand": ", ".join(record.edited),
+        }
+        for record in manifest.steps.values()
+    ]
+    steps = table_of(
+        pd.DataFrame(rows), "Steps", "Memory is the largest of the process up to the step's end."
+    )
+    return Section("provenance", "Provenance", facts=facts_of(facts), tables=(steps,))
+
+
+def _factors(coefficients: CoefficientsResult) -> Table:
+    rows = [
+        {
+            "grouping factor": factor,
+            "levels": len(modes),
+            "coefficients a level": modes.shape[1],
+            "names": ", ".join(modes.columns),
+        }
+        for factor, modes in coefficients.ranef.items()
+    ]
+    return table_of(pd.DataFrame(rows), "Grouping factors")
+
+
+def _subsample(results: RunResults) -> Table:
+    rows = [
+        {
+            "covariance of": draw.factor or "all factors",
+            "levels drawn of": draw.sampled or "none: rows",
+            "rows": draw.n_rows,
+            **{f"levels of {factor}": n for factor, n in draw.n_levels.items()},
+            "connected components": draw.components,
+            "rows in the largest": f"{draw.largest_component:.1%}",
+        }
+        for draw in results.draws
+    ]
+    return table_of(pd.DataFrame(rows), "Subsample of stage 1")
+
+
+def _named(columns: dict[str, pd.Series], label: str) -> pd.DataFrame:
+    frame = pd.concat(columns, axis=1)
+    return frame.rename_axis(label).reset_index()
+
+
+def _last_step(results: RunResults) -> str:
+    return list(results.manifest.steps)[-1] if results.manifest.steps else "reading the data"

@@ -1,0 +1,211 @@
+"""The steps of a job, each a function from typed inputs to a typed output, and how outputs are kept."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import mixedfx as mfx
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.saved import file_names
+from mixedfx.design import build_design
+from mixedfx.errors import DataError, NotFreezableError
+from mixedfx.formula.formula import parse_formula
+from mixedfx.frames import read_columns
+from mixedfx.pipeline.artefacts import hash_frame, write_json
+from mixedfx.pipeline.config import Job
+from mixedfx.pipeline.report import words
+from mixedfx.progress import Report
+from mixedfx.subsample import Draw
+
+if TYPE_CHECKING:
+    from mixedfx.checks.compare import Comparison
+    from mixedfx.coefficients.result import CoefficientsResult
+
+
+@dataclass(frozen=True, eq=False)
+class JobData:
+    """The columns that the job uses, split into the rows that are fitted and those held out.
+
+    Attributes
+    ----------
+    train, holdout
+        Frames; `holdout` is None where the job holds nothing out.
+    source
+        Where the data came from, in words.
+    hash
+        SHA-256 of the columns used, before the split.
+    """
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame | None
+    source: str
+    hash: str
+
+
+@dataclass(frozen=True, eq=False)
+class CheckOutcome:
+    """What the comparison of the stages came to, as far as jobs and reports need it.
+
+    Attributes
+    ----------
+    status, verdict
+        "ok", "warn" or "fail"; the reasons in words.
+    summary
+        The comparison's summary frame, index made columns.
+    plots
+        Title -> PNG.
+    """
+
+    status: str
+    verdict: str
+    summary: pd.DataFrame
+    plots: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def read_data(job: Job) -> JobData:
+    """Read the columns that the formula and the weights name, and hold rows out where the job says so."""
+    formula = parse_formula(job.formula)
+    columns = [*formula.response_columns, *formula.columns, *([job.weights] if job.weights else [])]
+    if job.data.dataset is not None:
+        packaged = {"insteval": mfx.datasets.load_insteval, "verbagg": mfx.datasets.load_verbagg}
+        data, source = packaged[job.data.dataset](), f"packaged data set {job.data.dataset}"
+    else:
+        assert job.data.path is not None  # config: one of the two is given
+        data, source = job.data.path, job.data.path
+    frame = read_columns(data, columns)
+    if job.data.holdout is None:
+        return JobData(frame, None, source, hash_frame(frame))
+    n = round(job.data.holdout * len(frame))
+    if not 0 < n < len(frame):
+        raise DataError(
+            f"data.holdout = {job.data.holdout:g} holds {n} of {len(frame)} rows out; at least one row must "
+            "be held out and one fitted"
+        )
+    order = np.random.default_rng(job.seed).permutation(len(frame))
+    train, holdout = frame.iloc[np.sort(order[n:])], frame.iloc[np.sort(order[:n])]
+    return JobData(train, holdout, source, hash_frame(frame))
+
+
+def draw_subsample(job: Job, data: JobData) -> tuple[Draw, ...]:
+    """The rows that stage 1 learns from; none for a job without ``[subsample]``, which uses all."""
+    if job.subsample is None:
+        return ()
+    design = build_design(job.formula, data.train, family=job.family, weights=job.weights, na=job.na)
+    return job.subsample.build(job.seed).plan([term.grouping for term in design.predictors.terms])
+
+
+def learn(job: Job, data: JobData, report: Report) -> CovarianceResult:
+    """Stage 1."""
+    return mfx.learn_covariance(
+        job.formula,
+        data.train,
+        family=job.family,
+        weights=job.weights,
+        na=job.na,
+        subsample=None if job.subsample is None else job.subsample.build(job.seed),
+        seed=job.seed,
+        progress=report,
+        **job.covariance.model_dump(exclude_none=True),
+    )
+
+
+def require_freezable(covariance: CovarianceResult) -> None:
+    """Raise `NotFreezableError`, with reason and remedy, where stage 1 did not establish the covariances."""
+    if not covariance.varcorr.freezable:
+        raise NotFreezableError(
+            f"the covariances were not frozen, so no coefficients were estimated. {covariance.varcorr.why}\n"
+            "What was learned is kept: read the report, change the job and run it with --resume. "
+            "`force = true` under [covariance] goes on all the same"
+        )
+
+
+def estimate(job: Job, data: JobData, covariance: CovarianceResult, report: Report) -> CoefficientsResult:
+    """Stage 2."""
+    return mfx.estimate_coefficients(
+        job.formula,
+        data.train,
+        covariance.varcorr,
+        family=job.family,
+        weights=job.weights,
+        na=job.na,
+        progress=report,
+        **job.coefficients.model_dump(exclude_none=True),
+    )
+
+
+def check(
+    job: Job, data: JobData, covariance: CovarianceResult, coefficients: CoefficientsResult
+) -> CheckOutcome:
+    """Compare the stages and draw every plot that the comparison has."""
+    comparison = mfx.compare_stages(
+        covariance,
+        coefficients,
+        data=data.train if job.checks.full_data else None,
+        holdout=data.holdout,
+    )
+    summary = comparison.summary
+    if not isinstance(summary.index, pd.RangeIndex):
+        summary = summary.reset_index()
+    return CheckOutcome(comparison.status, comparison.verdict, summary, draw_plots(comparison))
+
+
+def draw_plots(comparison: Comparison) -> dict[str, bytes]:
+    """Every ``plot_*`` method's figure as PNG, under the first line of the method's documentation."""
+    import matplotlib.pyplot as plt
+
+    plots: dict[str, bytes] = {}
+    for name in sorted(attribute for attribute in dir(comparison) if attribute.startswith("plot_")):
+        method = getattr(comparison, name)
+        title = (method.__doc__ or words(name.removeprefix("plot_"))).strip().splitlines()[0].rstrip(".")
+        figure = method()
+        file = io.BytesIO()
+        # The software's name and version in the file would make equal pictures differ.
+        figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+        plots[title] = file.getvalue()
+    return plots
+
+
+def save_subsample(draws: tuple[Draw, ...], folder: Path) -> None:
+    """One Parquet file of row numbers a draw, and ``draws.json`` with the rest."""
+    files = file_names("rows-", [draw.factor or "all" for draw in draws], ".parquet")
+    rest: list[dict[str, Any]] = []
+    for draw in draws:
+        name = files[draw.factor or "all"]
+        pd.DataFrame({"row": draw.rows}).to_parquet(folder / name)
+        rest.append({**vars(draw), "rows": name})
+    write_json(folder / "draws.json", rest)
+
+
+def load_subsample(folder: Path) -> tuple[Draw, ...]:
+    """What `save_subsample` wrote."""
+    saved = json.loads((folder / "draws.json").read_text(encoding="utf-8"))
+    return tuple(
+        Draw(**{**draw, "rows": pd.read_parquet(folder / draw["rows"])["row"].to_numpy()}) for draw in saved
+    )
+
+
+def save_check(outcome: CheckOutcome, folder: Path) -> None:
+    """``verdict.json`` for jobs, ``summary.csv`` for people and programs, and a PNG a plot."""
+    outcome.summary.to_csv(folder / "summary.csv", index=False)
+    files = file_names("", outcome.plots, ".png")
+    for title, name in files.items():
+        (folder / name).write_bytes(outcome.plots[title])
+    write_json(
+        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": files}
+    )
+
+
+def load_check(folder: Path) -> CheckOutcome:
+    """What `save_check` wrote."""
+    saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    plots = {title: (folder / name).read_bytes() for title, name in saved["plots"].items()}
+    return CheckOutcome(saved["status"], saved["verdict"], pd.read_csv(folder / "summary.csv"), plots)
