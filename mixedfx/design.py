@@ -118,7 +118,7 @@ def build_design(
     if len(frame) == 0:
         raise DataError("the data have no rows")
     row_weights = read_weights(weights, frame)
-    frame, row_weights = _complete_rows(frame, row_weights, na)
+    frame, row_weights = _complete_rows(frame, row_weights, weights_column, na)
     check_weights(row_weights, weights)
     spec, predictors = fit_spec(parsed, frame, family=chosen.name, scale=scale, weights_column=weights_column)
     y = encode_response(spec.response, frame)
@@ -127,11 +127,15 @@ def build_design(
 
 
 def _complete_rows(
-    frame: pd.DataFrame, weights: NDArray[np.float64], na: str
+    frame: pd.DataFrame, weights: NDArray[np.float64], weights_column: str | None, na: str
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The rows without missing values; see `build_design`."""
-    mask, counts = missing_rows(frame.assign(weights=weights) if np.isnan(weights).any() else frame)
-    if mask is None:
+    mask, counts = missing_rows(frame)
+    unweighted = np.isnan(weights)
+    if unweighted.any() and weights_column is None:
+        counts["weights"] = int(unweighted.sum())
+        mask = mask | unweighted
+    if not counts:
         return frame, weights
     if na == "raise":
         raise DataError(

@@ -9,8 +9,8 @@ from mixedfx.errors import FormulaError
 from mixedfx.formula.parser import parse
 from mixedfx.formula.terms import TermList, expand
 from mixedfx.formula.tokens import formula_error
-from mixedfx.formula.transforms import check_arithmetic, check_call
-from mixedfx.formula.tree import Binary, Bracket, Call, Name, Node, Unary, columns_of, deparse
+from mixedfx.formula.transforms import MATRIX_CALLS, check_arithmetic, check_call
+from mixedfx.formula.tree import Binary, Bracket, Call, Name, Node, columns_of, deparse, summands
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,19 @@ def parse_formula(text: str) -> Formula:
         raise FormulaError(
             f"the formula must be a string such as 'y ~ x + (1 | group)', not {type(text).__name__}"
         )
+    text = " ".join(text.splitlines())
+    try:
+        return _read(text)
+    except RecursionError as error:
+        raise FormulaError("the formula nests too deeply; make columns in the data instead") from error
+
+
+def _read(text: str) -> Formula:
     response, right = parse(text)
     _check_response(text, response)
     fixed: list[tuple[str, Node]] = []
     bars: list[tuple[Group, TermList]] = []
-    for sign, node in _summands(right):
+    for sign, node in summands(right):
         bar = _bar_of(node)
         if bar is None:
             fixed.append((sign, node))
@@ -130,22 +138,14 @@ def parse_formula(text: str) -> Formula:
 def _check_response(text: str, node: Node) -> None:
     if isinstance(node, Call):
         check_call(text, node)
+        if node.function in MATRIX_CALLS or node.function == "offset":
+            raise formula_error(
+                text, node.at, f"the response must be one column of data, not {node.function}()"
+            )
     else:
         check_arithmetic(text, node)
     if not columns_of(node):
         raise formula_error(text, node.at, f"the response '{deparse(node)}' is not a column")
-
-
-def _summands(node: Node) -> Iterator[tuple[str, Node]]:
-    """The top-level sum as signs and summands, left to right."""
-    match node:
-        case Binary("+" | "-" as operator, left, right):
-            yield from _summands(left)
-            yield operator, right
-        case Unary(operator, operand):
-            yield operator, operand
-        case _:
-            yield "+", node
 
 
 def _bar_of(node: Node) -> Binary | None:
@@ -156,7 +156,7 @@ def _bar_of(node: Node) -> Binary | None:
 
 def _read_bar(text: str, bar: Binary) -> Iterator[tuple[Group, TermList]]:
     """The bar terms that one stands for: ``||`` is one a term, ``a/b`` one a nesting."""
-    terms = expand(text, _summands(bar.left))
+    terms = expand(text, summands(bar.left))
     if terms.offsets:
         raise formula_error(text, bar.left.at, "an offset cannot stand in a bar term")
     if not terms.intercept and not terms.terms:

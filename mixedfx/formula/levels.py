@@ -26,7 +26,7 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
     Raises
     ------
     DataError
-        The values cannot be sorted.
+        The values cannot be sorted, or are infinite.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, categories = column.cat.codes.to_numpy(), column.cat.categories
@@ -35,15 +35,17 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
             renumbered = np.cumsum(used, dtype=np.int32) - 1
             codes = renumbered[codes]
         return codes.astype(np.int32, copy=False), plain_index(categories[used])
-    codes, distinct = pd.factorize(plain_values(column))
-    levels = plain_index(pd.Index(distinct))
     try:
+        codes, distinct = pd.factorize(plain_values(column))
+        levels = plain_index(pd.Index(distinct))
         order = np.asarray(levels.argsort())
     except TypeError as error:
         raise DataError(
-            f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all "
-            "numbers or all strings"
+            f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all numbers "
+            "or all strings"
         ) from error
+    if levels.dtype.kind == "f" and not np.isfinite(levels).all():
+        raise DataError(f"column '{column.name}' holds infinite values, which cannot be categories")
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     return rank[codes], levels[order]
@@ -60,26 +62,24 @@ def find_codes(column: pd.Series, levels: pd.Index) -> Codes:
 
 
 def plain_values(column: pd.Series) -> Any:
-    """Values without missing ones in NumPy's or pandas' own dtype where there is one: a nullable integer
-    becomes int64.
-    """
-    kind = getattr(column.dtype, "kind", "O")
-    if kind in "iufb" and not isinstance(column.dtype, np.dtype):
-        name = (
-            column.dtype.type.__name__ if kind == "b" else getattr(column.dtype, "numpy_dtype", np.dtype("O"))
-        )
-        return column.to_numpy(dtype=bool if kind == "b" else name)
-    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+    """Values, none missing, in NumPy's own dtype where they have one: a nullable integer becomes int64."""
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype):
+        return column.to_numpy()
+    if dtype.kind == "b":
+        return column.to_numpy(dtype=bool)
+    if dtype.kind in "iuf":
+        return column.to_numpy(dtype=getattr(dtype, "numpy_dtype", np.dtype(np.float64)))
+    return column.array
 
 
 def plain_index(index: pd.Index) -> pd.Index:
     """An index of levels in the dtype that a plain pandas column of the same values would have."""
-    kind = getattr(index.dtype, "kind", "O")
-    if kind in "iufb":
-        return pd.Index(plain_values(index.to_series()), name=None)
-    if kind == "M":
+    if index.dtype.kind in "iufb":
+        return pd.Index(plain_values(index.to_series()))
+    if index.dtype.kind == "M":
         return pd.DatetimeIndex(index)
-    return pd.Index(index.tolist(), name=None)
+    return pd.Index(index.tolist())
 
 
 def level_texts(levels: pd.Index) -> list[str]:

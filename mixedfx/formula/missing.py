@@ -9,16 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-def missing_rows(frame: pd.DataFrame) -> tuple[NDArray[np.bool_] | None, dict[str, int]]:
-    """Rows with a missing value, shape (N,) or None where there are none, and each column's count."""
-    mask: NDArray[np.bool_] | None = None
+def missing_rows(frame: pd.DataFrame) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which rows miss a value, shape (N,), and how many values each column misses, for those that do."""
+    mask = np.zeros(len(frame), dtype=bool)
     counts: dict[str, int] = {}
-    for name in frame.columns:
-        missing = np.asarray(frame[name].isna())
+    for name, column in frame.items():
+        missing = np.asarray(column.isna())
         n = int(np.count_nonzero(missing))
         if n:
-            counts[name] = n
-            mask = missing if mask is None else mask | missing
+            counts[str(name)] = n
+            mask |= missing
     return mask, counts
 
 

@@ -50,10 +50,11 @@ def full_codings(terms: TermList, factors: Collection[str]) -> list[dict[int, bo
     """
     is_factor = [deparse(variable) in factors for variable in terms.variables]
     codings: list[dict[int, bool]] = []
-    for position, term in enumerate(terms.terms):
-        before = [set(other) for other in terms.terms[:position]]
+    before: list[set[int]] = []
+    for term in terms.terms:
         rests = {i: set(term) - {i} for i in term if is_factor[i]}
         codings.append({i: bool(rest) and not any(rest <= t for t in before) for i, rest in rests.items()})
+        before.append(set(term))
     if not terms.intercept:
         first = next((coding for coding in codings if coding), None)
         if first is not None:

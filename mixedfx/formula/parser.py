@@ -8,6 +8,7 @@ from mixedfx.formula.tree import Binary, Bracket, Call, Flag, Name, Node, Number
 
 _PRECEDENCE = {"|": 1, "||": 1, "+": 2, "-": 2, "*": 3, "/": 3, ":": 4, "^": 6}
 _UNARY = 5
+_LARGEST = 1e300
 _DEEPEST = 50
 """Brackets within brackets; beyond this the formula is a mistake or an attack on the stack."""
 
@@ -94,7 +95,10 @@ class _Parser:
             self.close(token)
             return Bracket(inner, token.at)
         if token.kind == "number":
-            return Number(float(self.take().text), token.at)
+            value = float(self.take().text)
+            if value > _LARGEST:
+                raise formula_error(self.text, token.at, f"the number {token.text} is too large")
+            return Number(value, token.at)
         if token.kind == "flag":
             return Flag(FLAGS[self.take().text], token.at)
         if token.kind == "name":
@@ -149,7 +153,10 @@ class _Parser:
             return formula_error(self.text, token.at, f"the formula ends where {expected} was expected")
         if token.kind == "operator" and token.text == ")":
             return formula_error(self.text, token.at, f"there is a ')' where {expected} was expected")
-        return formula_error(self.text, token.at, f"'{token.text}' stands where {expected} was expected")
+        before = f" after '{self.tokens[self.position - 1].text}'" if self.position else ""
+        return formula_error(
+            self.text, token.at, f"'{token.text}' stands{before}, where {expected} was expected"
+        )
 
 
 class _Depth:

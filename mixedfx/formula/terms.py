@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mixedfx.formula.tokens import formula_error
 from mixedfx.formula.transforms import check_arithmetic, check_call
-from mixedfx.formula.tree import Binary, Bracket, Call, Flag, Name, Node, Number, Unary, deparse
+from mixedfx.formula.tree import Binary, Bracket, Call, Flag, Name, Node, Number, Unary, deparse, summands
 
 _MOST_TERMS = 2000
 """A power or product that makes more terms than this is a mistake."""
@@ -48,7 +48,7 @@ class TermList:
         return TermList(False, self.variables, (term,))
 
 
-def expand(text: str, summands: Iterable[tuple[str, Node]]) -> TermList:
+def expand(text: str, signed: Iterable[tuple[str, Node]]) -> TermList:
     """Expand a sum, given as its signs and summands.
 
     Raises
@@ -58,7 +58,7 @@ def expand(text: str, summands: Iterable[tuple[str, Node]]) -> TermList:
     """
     expansion = _Expansion(text)
     terms: list[Term] = []
-    for sign, node in summands:
+    for sign, node in signed:
         terms = expansion.combine(sign, terms, node)
     # R's order: by number of variables, then as written.
     ordered = sorted(terms, key=len)
@@ -104,13 +104,21 @@ class _Expansion:
                 return []
             case Bracket(inner):
                 return self.terms(inner)
-            case Unary(operator, operand):
-                return self.combine(operator, [], operand)
+            case Unary() | Binary("+" | "-"):
+                terms: list[Term] = []
+                for sign, summand in summands(node):
+                    terms = self.combine(sign, terms, summand)
+                return terms
             case Binary("^", left, right):
                 return self.power(left, right)
-            case Binary("+" | "-" as operator, left, right):
-                return self.combine(operator, self.terms(left), right)
             case Binary("*" | "/" | ":" as operator, left, right):
+                for side in (left, right):
+                    if isinstance(side, Number):
+                        raise formula_error(
+                            self.text,
+                            side.at,
+                            f"a number cannot be combined by '{operator}'; arithmetic needs I(...)",
+                        )
                 return self.product(operator, self.terms(left), self.terms(right), node)
             case Binary("|" | "||" as operator):
                 raise formula_error(

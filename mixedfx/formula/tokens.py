@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -43,8 +42,8 @@ def tokenize(text: str) -> list[Token]:
     """Tokens of a formula, the last one of kind "end".
 
     What has no meaning in formulas (``[``, ``{``, quotes, ``@``, an open backtick, a name that begins with a
-    digit, a Python keyword without backticks) ends the list as a token of kind "refused", whose text says
-    why: the parser, which may find an earlier mistake, reports it.
+    digit) ends the list as a token of kind "refused", whose text says why: the parser, which may find an
+    earlier mistake, reports it.
     """
     tokens: list[Token] = []
     at = 0
@@ -78,9 +77,6 @@ def tokenize(text: str) -> list[Token]:
 def _name_token(word: str, at: int) -> Token:
     if word in FLAGS:
         return Token("flag", word, at)
-    if keyword.iskeyword(word):
-        why = f"'{word}' is a keyword of Python, which formulas do not run; if it is a column, write `{word}`"
-        return Token("refused", why, at)
     if word == ".":
         return Token("refused", "'.' (all columns) is not supported; name the columns", at)
     return Token("name", word, at)

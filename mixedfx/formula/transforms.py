@@ -70,9 +70,13 @@ MATRIX_CALLS = frozenset({"poly", "bs"})
 """Calls that give several columns."""
 
 
+_MOST = 100
+"""The largest degree or number of columns of a transform."""
+
+
 @dataclass(frozen=True)
 class _Options:
-    """Names and kinds of the arguments after the first: "count" is a whole number above 0."""
+    """Names and kinds of the arguments after the first: "count" is a whole number from 1 to `_MOST`."""
 
     names: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -145,7 +149,8 @@ def evaluate(node: Node, column: Callable[[str], Array], state: State, learn: bo
             value = evaluate(operand, column, state, learn)
             return -value if operator == "-" else value
         case Binary(operator, left, right):
-            first, second = (evaluate(side, column, state, learn) for side in (left, right))
+            first = evaluate(left, column, state, learn)
+            second = evaluate(right, column, state, learn)
             with np.errstate(all="ignore"):  # what is not finite is reported with the column's name later
                 return _ARITHMETIC[operator](first, second)
         case Call(function):
@@ -240,7 +245,12 @@ def _read_options(text: str, call: Call) -> State:
 def _option_value(text: str, call: Call, name: str, node: Node, kind: str) -> int | bool:
     if kind == "flag" and isinstance(node, Flag):
         return node.value
-    if kind == "count" and isinstance(node, Number) and node.value >= 1 and node.value == int(node.value):
+    if (
+        kind == "count"
+        and isinstance(node, Number)
+        and 1 <= node.value <= _MOST
+        and node.value == int(node.value)
+    ):
         return int(node.value)
-    wanted = "TRUE or FALSE" if kind == "flag" else "a whole number above 0"
+    wanted = "TRUE or FALSE" if kind == "flag" else f"a whole number from 1 to {_MOST}"
     raise formula_error(text, node.at, f"option '{name}' of {call.function}() must be {wanted}")

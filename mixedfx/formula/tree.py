@@ -112,24 +112,28 @@ def number_text(value: float) -> str:
     return fixed if len(fixed) <= len(scientific) else scientific
 
 
-def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it, left to right."""
-    yield node
-    match node:
-        case Call(_, arguments, options):
-            for child in (*arguments, *(value for _, value in options)):
-                yield from walk(child)
-        case Unary(_, operand):
-            yield from walk(operand)
-        case Bracket(inner):
-            yield from walk(inner)
-        case Binary(_, left, right):
-            yield from walk(left)
-            yield from walk(right)
-        case _:
-            return
+def summands(node: Node) -> Iterator[tuple[str, Node]]:
+    """The signs and summands of a sum, left to right; anything else is a sum of one."""
+    later: list[tuple[str, Node]] = []
+    # A loop, because a formula may sum hundreds of columns and sums nest to the left.
+    while isinstance(node, Binary) and node.operator in ("+", "-"):
+        later.append((node.operator, node.right))
+        node = node.left
+    yield (node.operator, node.operand) if isinstance(node, Unary) else ("+", node)
+    yield from reversed(later)
 
 
 def columns_of(node: Node) -> tuple[str, ...]:
     """The columns that a tree names, in order of appearance, each once."""
-    return tuple(dict.fromkeys(n.id for n in walk(node) if isinstance(n, Name)))
+    match node:
+        case Name(id):
+            found = [id]
+        case Call(_, arguments):
+            found = [name for argument in arguments for name in columns_of(argument)]
+        case Unary(_, inner) | Bracket(inner):
+            found = columns_of(inner)
+        case Binary(_, left, right):
+            found = columns_of(left) + columns_of(right)
+        case _:
+            found = []
+    return tuple(dict.fromkeys(found))

@@ -33,7 +33,8 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
             "belongs to which row; put them in a column of the data, or pass weights.to_numpy()"
         )
     values = _numbers(
-        weights if isinstance(weights, pd.Series) else pd.Series(np.asarray(weights)), "weights"
+        weights if isinstance(weights, pd.Series) else pd.Series(np.atleast_1d(np.asarray(weights))),
+        "weights",
     )
     if len(values) != len(frame):
         raise DataError(f"there are {len(values)} weights for {len(frame)} rows; give one weight a row")
