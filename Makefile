@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help setup demo test test-slow lint
+.PHONY: help setup demo test test-slow lint map
 
 help:
 	@echo "make setup      install mixedfx and its development tools into .venv"
@@ -13,6 +13,7 @@ help:
 	@echo "make test       the fast tests (some minutes)"
 	@echo "make test-slow  the slow tests"
 	@echo "make lint       ruff and pyright"
+	@echo "make map        the map of the source in CONTRIBUTING.md, after files came or went"
 
 setup: $(INSTALLED)
 
@@ -29,6 +30,9 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+map: setup
+	$(BIN)/python tests/source_map.py
 
 # `pip install --group dev` would need a newer pip than Python 3.12 comes with.
 WRITE_DEV_REQUIREMENTS = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > .venv/dev.txt

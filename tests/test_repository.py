@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import source_map
 
 import mixedfx
 
@@ -86,10 +87,10 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
-def imports(name: str, *, types: bool) -> set[str]:
-    """Modules of the package that a module imports anywhere; where `types`, also those for type checkers."""
+def imports(name: str, *, when: str) -> set[str]:
+    """Modules of the package that a module imports: "loaded" with it, or "ever" (in functions, for types)."""
     found: set[str] = set()
-    for node in _import_nodes(ast.parse(MODULES[name].read_text()), types):
+    for node in _import_nodes(ast.parse(MODULES[name].read_text()), when):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         else:
@@ -101,12 +102,18 @@ def imports(name: str, *, types: bool) -> set[str]:
     return {target for target in found if target in MODULES}
 
 
-def _import_nodes(node: ast.AST, types: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+def _import_nodes(node: ast.AST, when: str) -> Iterator[ast.Import | ast.ImportFrom]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif types or not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _import_nodes(child, types)
+        elif when == "ever" or not _is_lazy(child):
+            yield from _import_nodes(child, when)
+
+
+def _is_lazy(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def unit(module: str) -> str:
@@ -124,7 +131,7 @@ INNER = [name for name in MODULES if name != "mixedfx"]
 
 @pytest.mark.parametrize("name", INNER)
 def test_imports_go_down(name: str) -> None:
-    for target in imports(name, types=True):
+    for target in imports(name, when="ever"):
         if layer(name) < ABOVE_THE_API:
             assert target != "mixedfx", f"{name} imports the public names, which are above it"
         assert layer(target) <= layer(name), f"{name} imports {target}, which is above it"
@@ -135,12 +142,12 @@ def test_imports_go_down(name: str) -> None:
 
 
 def test_only_the_top_sees_both_stages() -> None:
-    both = {unit(name) for name in INNER if {unit(t) for t in imports(name, types=True)} >= STAGES}
+    both = {unit(name) for name in INNER if {unit(t) for t in imports(name, when="ever")} >= STAGES}
     assert both <= SEES_BOTH_STAGES
 
 
 def test_no_import_cycles() -> None:
-    """Function-level imports count too: they hide a cycle but do not end it."""
+    """As modules are loaded: a result's `save` may import, when called, the module that loads results."""
     graph = {name: _edges(name) for name in INNER}
     cycle = _find_cycle(graph)
     assert cycle is None, " -> ".join(cycle or [])
@@ -148,7 +155,7 @@ def test_no_import_cycles() -> None:
 
 def _edges(name: str) -> set[str]:
     """What must be loaded for a module: its imports, and the packages (from outside) that these lie in."""
-    targets = imports(name, types=False)
+    targets = imports(name, when="loaded")
     for target in list(targets):
         package = target.rpartition(".")[0]
         while package != "mixedfx" and package:
@@ -181,3 +188,15 @@ def _find_cycle(graph: dict[str, set[str]]) -> list[str] | None:
 def test_cycles_are_found() -> None:
     assert _find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert _find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def test_map_of_the_source_is_current() -> None:
+    assert source_map.split()[1] == source_map.render(), (
+        "CONTRIBUTING.md's map is out of date; run `make map`"
+    )
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_modules_say_what_they_are_for(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text())
+    assert not tree.body or ast.get_docstring(tree)
