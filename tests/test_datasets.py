@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import sys
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pooch
 import pytest
 
-from mixedfx.datasets import load_insteval, load_movielens, load_verbagg
+from mixedfx.datasets import embedded, load_insteval, load_movielens, load_verbagg
 from mixedfx.datasets.movielens import genre_column, read_archive
 from mixedfx.errors import DownloadError, MissingExtraError, SettingError
 
@@ -173,3 +174,7 @@ def test_missing_pooch_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
 def test_unknown_set_lists_the_known() -> None:
     with pytest.raises(SettingError, match="100k, 1m, latest-small"):
         load_movielens("20m")
+
+
+def test_docstring_examples() -> None:
+    assert doctest.testmod(embedded).failed == 0
