@@ -231,7 +231,7 @@ def _draw_ranef(
     predictors: Predictors, varcorr: VarCorr, rng: np.random.Generator
 ) -> dict[str, pd.DataFrame]:
     ranef = {}
-    for term, block in zip(predictors.terms, varcorr.align(predictors.terms), strict=True):
+    for term, block in zip(predictors.terms, varcorr.align(predictors.terms).blocks, strict=True):
         u = rng.standard_normal((term.grouping.n_levels, term.q))
         b = u @ block.factor_matrix().T
         ranef[term.name] = pd.DataFrame(b, index=term.grouping.levels, columns=list(term.names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ class VarCorr:
     blocks: tuple[CovarianceBlock, ...]
     sigma2: float | None = None
     freezable: bool = True
-    why: str = field(default="")
+    why: str = ""
 
     def __post_init__(self) -> None:
         if self.sigma2 is not None and not self.sigma2 > 0:
@@ -153,8 +153,8 @@ class VarCorr:
         frame = pd.DataFrame(rows, columns=FRAME_COLUMNS)
         return frame.astype({"grp": object, "var1": object, "var2": object})
 
-    def align(self, terms: Iterable[RandomTerm]) -> tuple[CovarianceBlock, ...]:
-        """The blocks in the order of the design's terms, coefficients in each term's order.
+    def align(self, terms: Iterable[RandomTerm]) -> VarCorr:
+        """The same covariances in the order of the design's terms, coefficients in each term's order.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class VarCorr:
                 f"the covariances name factor '{unknown[0]}', which the formula does not have; its grouping "
                 f"factors are: {', '.join(wanted)}"
             )
-        return tuple(self._aligned_block(term) for term in terms)
+        return replace(self, blocks=tuple(self._aligned_block(term) for term in terms))
 
     def _aligned_block(self, term: RandomTerm) -> CovarianceBlock:
         if term.name not in self.factors:

@@ -92,7 +92,7 @@ class GaussianPoint:
     @cached_property
     def b(self) -> dict[str, Floats]:
         """Conditional modes, factor -> (J, q)."""
-        return _by_factor(self.problem.layout, self.elimination.lambdas.times(self._solution[0]))
+        return _by_factor(self.elimination.lambdas, self.elimination.lambdas.times(self._solution[0]))
 
     @cached_property
     def loglik(self) -> float:
@@ -147,7 +147,7 @@ class GaussianPoint:
     @cached_property
     def _level_scores(self) -> dict[str, Floats]:
         """g_kj = Z_kj' P y, factor -> (J, q)."""
-        return _by_factor(self.problem.layout, self.problem.operator.rmatvec(self.Py[:, None]))
+        return _by_factor(self.elimination.lambdas, self.problem.operator.rmatvec(self.Py[:, None]))
 
     def _working_coefficients(self) -> Parts:
         """Columns a with Z a = f for every free entry of a Sigma, and a zero column for sigma^2."""
@@ -167,7 +167,7 @@ class GaussianPoint:
     def _traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
         layout, elimination = self.problem.layout, self.elimination
-        H = _rest_covariance(self.dense.inverse(with_fixed=self.problem.reml), elimination.lambdas)
+        H = elimination.lambdas.rest_sandwich(self.dense.inverse(with_fixed=self.problem.reml))
         A, M = elimination.blocks.e, elimination.M
         F = np.eye(layout.q) - A @ M
         explained = self.problem.operator.level_quadratic(elimination.omega, H)
@@ -211,19 +211,6 @@ def _trace_from_covariance(factor: Floats, V: Floats) -> Floats | None:
     return inverse.T @ learned @ inverse
 
 
-def _rest_covariance(inverse: Floats, lambdas: Lambdas) -> Floats:
-    """Lambda_o S^-1 Lambda_o' in place: covariance of the rest in b."""
-    for block, factor in zip(lambdas.layout.rest, lambdas.rest, strict=True):
-        rows = inverse[block.slice].reshape(block.n_levels, block.q, -1)
-        inverse[block.slice] = (factor @ rows).reshape(block.stop - block.start, -1)
-        columns = inverse[:, block.slice].reshape(-1, block.n_levels, block.q)
-        inverse[:, block.slice] = (columns @ factor.T).reshape(-1, block.stop - block.start)
-    return inverse
-
-
-def _by_factor(layout: RowLayout, parts: Parts) -> dict[str, Floats]:
+def _by_factor(lambdas: Lambdas, parts: Parts) -> dict[str, Floats]:
     """Factor -> (J, q), from a one-column vector."""
-    out = {layout.eliminated.name: parts.e[:, :, 0]}
-    for block in layout.rest:
-        out[block.term.name] = parts.rest[block.slice, 0].reshape(block.n_levels, block.q)
-    return out
+    return {name: values[:, :, 0] for name, values in lambdas.by_factor(parts).items()}

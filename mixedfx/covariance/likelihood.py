@@ -68,7 +68,7 @@ def starting_point(design: Design) -> Covariances:
 
 
 def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
-    matrices = tuple(block.matrix for block in varcorr.align(space.terms))
+    matrices = tuple(block.matrix for block in varcorr.align(space.terms).blocks)
     return Covariances(matrices, varcorr.sigma2 if varcorr.sigma2 is not None else 1.0)
 
 

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from mixedfx.varcorr import VarCorr, lower_factor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xarray import DataTree
+
+    from mixedfx.summary import Summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +96,15 @@ class CovarianceResult:
             rows, columns = np.nonzero(np.tril(block.free).T)
             parts.append(factor.T[rows, columns])
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def summary(self) -> Summary:
+        """Covariances, fixed effects and convergence, to print or show in a notebook."""
+        from mixedfx.covariance.summary import summarise
+
+        return summarise(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything into a folder of plain files; `mixedfx.load_covariance` reads it."""
+        from mixedfx.covariance.saved import save_covariance
+
+        save_covariance(self, folder)

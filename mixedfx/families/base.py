@@ -34,8 +34,12 @@ class Family(ABC):
     """The supremum of l'' over eta where it is finite (Boehning & Lindsay 1988), for fixed-Hessian solvers."""
 
     @abstractmethod
+    def check_values(self, y: Array, name: str) -> None:
+        """Raise `DataError` naming column `name` where a value of `y` is outside the family's range."""
+
+    @abstractmethod
     def check_response(self, y: Array, name: str) -> None:
-        """Raise `DataError` naming column `name` where `y` is outside the family's range."""
+        """`check_values`, and raise `DataError` where `y` as a whole says nothing, as a constant does."""
 
     @abstractmethod
     def loss(self, y: Array, eta: Array, auxiliary: object = None) -> Array:

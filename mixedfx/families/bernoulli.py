@@ -15,13 +15,16 @@ class Bernoulli(Family):
     name: ClassVar[str] = "bernoulli"
     hessian_bound: ClassVar[float | None] = 0.25
 
-    def check_response(self, y: Array, name: str) -> None:
+    def check_values(self, y: Array, name: str) -> None:
         if not np.isin(y, (0.0, 1.0)).all():
             bad = y[~np.isin(y, (0.0, 1.0))][0]
             raise DataError(
                 f"response '{name}' must be 0/1, boolean or have two levels for family 'bernoulli', but holds "
                 f"{bad:g}; for proportions use family='binomial' with weights= the trials"
             )
+
+    def check_response(self, y: Array, name: str) -> None:
+        self.check_values(y, name)
         if np.ptp(y) == 0:
             raise DataError(f"response '{name}' is always {y[0]:g}; a logistic model needs both outcomes")
 

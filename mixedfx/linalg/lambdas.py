@@ -61,6 +61,22 @@ class Lambdas:
         """Lambda' b."""
         return Parts(self.e_transpose_times(b.e), self.rest_transpose_times(b.rest))
 
+    def rest_sandwich(self, H: Floats) -> Floats:
+        """Lambda_o H Lambda_o' for a full matrix H (n_rest, n_rest), in place."""
+        for block, factor in zip(self.layout.rest, self.rest, strict=True):
+            rows = H[block.slice].reshape(block.n_levels, block.q, -1)
+            H[block.slice] = (factor @ rows).reshape(block.stop - block.start, -1)
+            columns = H[:, block.slice].reshape(-1, block.n_levels, block.q)
+            H[:, block.slice] = (columns @ factor.T).reshape(-1, block.stop - block.start)
+        return H
+
+    def by_factor(self, b: Parts) -> dict[str, Floats]:
+        """A vector over all coefficients as factor -> (J, q, m)."""
+        out = {self.layout.eliminated.name: b.e}
+        for block in self.layout.rest:
+            out[block.term.name] = b.rest[block.slice].reshape(block.n_levels, block.q, -1)
+        return out
+
     def penalty(self, v: Floats) -> Floats:
         """v on the coefficients that have a prior, 0 on beta; v (n_rest, m)."""
         out = v.copy()

@@ -99,6 +99,12 @@ class RowLayout:
     def n_rest(self) -> int:
         return self.beta_start + self.p
 
+    def in_caller_order(self, rows: NDArray) -> NDArray:
+        """Sorted rows, shape (N, ...), put back in the order of the caller's data."""
+        out = np.empty_like(rows)
+        out[self.order] = rows
+        return out
+
     def chunks(self, parts: int) -> NDArray[np.int64]:
         """Bounds, shape (parts + 1,), that split the eliminated levels into parts of about equal rows."""
         wanted = np.linspace(0, self.n_rows, parts + 1)

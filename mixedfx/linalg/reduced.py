@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.linalg.deflation import CoarseSpace, coarse_space, symmetric_pseudo_inverse
+from mixedfx.linalg.deflation import COLUMNS_AT_ONCE, CoarseSpace, coarse_space, symmetric_pseudo_inverse
 from mixedfx.linalg.dense import DenseReduced, dense_reduced
 from mixedfx.linalg.elimination import Elimination, inverse_and_logdet
 from mixedfx.linalg.pcg import CGSolution, pcg
@@ -38,6 +38,11 @@ class ReducedSystem:
     coarse: CoarseSpace
     inverses: tuple[Floats, ...]
     beta_inverse: Floats
+
+    @property
+    def setup_passes(self) -> int:
+        """Traversals of the rows that the set-up took: one a remaining factor, one a batch of E's columns."""
+        return len(self.inverses) + -(-self.coarse.E.shape[1] // COLUMNS_AT_ONCE)
 
     def precondition(self, r: Floats) -> Floats:
         """P r, P about S^-1; r (n_rest, m)."""

@@ -1,0 +1,187 @@
+"""Stage 2's entry: the coefficients of all levels at given covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.coefficients.newton_cg import Mode, newton_cg
+from mixedfx.coefficients.problem import Problem
+from mixedfx.coefficients.result import CoefficientsResult
+from mixedfx.coefficients.start import start_from
+from mixedfx.design import build_design
+from mixedfx.errors import NotFreezableError, SettingError, VarCorrError
+from mixedfx.families import Family, get_family
+from mixedfx.progress import reporter
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from mixedfx.linalg.operator import Parts
+    from mixedfx.progress import Report
+
+SOLVERS = ("newton-cg",)
+BACKENDS = ("auto", "numba")
+
+
+class HasVarCorr(Protocol):
+    """A covariance result."""
+
+    @property
+    def varcorr(self) -> VarCorr:
+        """What stage 1 learned."""
+        ...
+
+
+def estimate_coefficients(
+    formula: str,
+    data: object,
+    varcorr: VarCorr | HasVarCorr | Sequence[VarCorr],
+    *,
+    family: str = "gaussian",
+    weights: object = None,
+    solver: str = "newton-cg",
+    backend: str = "auto",
+    tol: float = 1e-8,
+    start: CoefficientsResult | None = None,
+    na: Literal["drop", "raise"] = "drop",
+    progress: bool | Report | None = None,
+) -> CoefficientsResult:
+    """Fixed effects and the coefficients of every level, jointly, at fixed covariances.
+
+    Minimises ``F(beta, b) = sum_r w_r l(y_r, eta_r) + 1/2 sum_kj b_kj' Sigma_k^-1 b_kj``. For the gaussian family this
+    is BLUE and BLUP, as `lmer` gives them; for others it is the joint mode, which ``glmer(nAGQ = 0)`` computes: its
+    fixed effects differ a little from those of ``nAGQ = 1``.
+
+    Parameters
+    ----------
+    formula
+        In lme4's notation: ``"y ~ 1 + x + (1 + x | user) + (1 | item)"``.
+    data
+        A pandas or polars DataFrame, an Arrow table, or a path to Parquet or CSV.
+    varcorr
+        The covariances: `VarCorr`, a covariance result, or a list of VarCorr (draws of Sigma), which are fitted one
+        after the other, each from the last one's mode, and mixed in equal parts.
+    family
+        "gaussian" or "bernoulli".
+    weights
+        An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), frequency otherwise.
+    solver, backend
+        "newton-cg"; "auto" or "numba".
+    tol
+        Stops when the gradient, in units of each coefficient's curvature, and the promised gain are below it.
+    start
+        An earlier fit of the same formula to start from; levels it lacks start at 0.
+    na
+        "drop" rows with missing values, with a warning, or "raise" an error.
+    progress
+        See `mixedfx.progress`.
+
+    Returns
+    -------
+    CoefficientsResult
+
+    Raises
+    ------
+    MixedfxError
+        The formula, the data, a setting or the covariances cannot be used; the message says why and what to do.
+    NotFreezableError
+        Stage 1 could not establish these covariances.
+
+    Examples
+    --------
+    >>> import pandas as pd, mixedfx as mfx
+    >>> data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 5.0], "g": list("aabb")})
+    >>> vc = mfx.VarCorr.from_frame(pd.DataFrame({"grp": ["g", "Residual"], "var1": ["(Intercept)", None],
+    ...                                           "var2": [None, None], "vcov": [2.0, 0.5]}))
+    >>> mfx.estimate_coefficients("y ~ 1 + (1 | g)", data, vc).ranef["g"].round(3)
+       (Intercept)
+    g
+    a       -1.333
+    b        1.333
+    """
+    _check_settings(solver, backend, tol)
+    chosen = get_family(family)
+    draws = _as_draws(varcorr, chosen)
+    design = build_design(formula, data, family=chosen, weights=weights, na=na)
+    components: list[Component] = []
+    modes: list[Mode] = []
+    with reporter(progress) as report:
+        for draw in (d.align(design.predictors.terms) for d in draws):
+            problem = Problem.of(design, chosen, draw)
+            first: Parts | None = None
+            if components:
+                first = start_from(problem, components[-1].beta, components[-1].b)
+            elif start is not None:
+                first = start_from(problem, *start.aligned_to(design.predictors))
+            modes.append(newton_cg(problem, tol=tol, start=first, report=report))
+            components.append(Component.of(problem, draw, modes[-1]))
+    failed = [mode for mode in modes if not mode.converged]
+    return CoefficientsResult(
+        spec=design.spec,
+        family=chosen.name,
+        mixture=Mixture(tuple(components)),
+        converged=not failed,
+        reason=(failed or modes)[0].reason,
+        stats=_stats(modes),
+        tol=tol,
+        n_rows=design.n_rows,
+    )
+
+
+def _check_settings(solver: str, backend: str, tol: float) -> None:
+    if solver not in SOLVERS:
+        raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
+    if backend not in BACKENDS:
+        raise SettingError(f"unknown backend {backend!r}; known backends: {', '.join(BACKENDS)}")
+    if not 0 < tol < 1:
+        raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
+
+
+def _as_draws(given: VarCorr | HasVarCorr | Iterable[VarCorr], family: Family) -> tuple[VarCorr, ...]:
+    if isinstance(given, VarCorr):
+        draws = (given,)
+    elif isinstance(given, Iterable):
+        draws = tuple(given)
+    else:
+        draws = (getattr(given, "varcorr", given),)
+    if not draws:
+        raise VarCorrError("the list of covariances is empty; pass at least one VarCorr")
+    for draw in draws:
+        if not isinstance(draw, VarCorr):
+            raise VarCorrError(
+                f"varcorr must be a VarCorr, a covariance result or a list of VarCorr, not {type(draw).__name__}; "
+                "VarCorr.from_frame() reads a table with columns grp, var1, var2, vcov"
+            )
+        if not draw.freezable:
+            raise NotFreezableError(
+                f"these covariances were not established well enough to be frozen: {draw.why}. To use them all the "
+                "same, learn them with force=True"
+            )
+        if family.has_sigma and draw.sigma2 is None:
+            raise VarCorrError(
+                f"family '{family.name}' needs a residual variance: add a row with grp 'Residual' to the covariances"
+            )
+        if not family.has_sigma and draw.sigma2 is not None:
+            raise VarCorrError(
+                f"family '{family.name}' has no residual variance, but the covariances have a Residual row; were they "
+                "learned with another family?"
+            )
+    return draws
+
+
+def _stats(modes: Sequence[Mode]) -> dict[str, Any]:
+    """Sums over the draws of Sigma; gradient and objective of the worst and of the last."""
+    history = [step for mode in modes for step in mode.history]
+    return {
+        "newton_iterations": len(history),
+        "cg_iterations": sum(step.cg_iterations for step in history),
+        "passes": sum(mode.passes for mode in modes),
+        "grad_norm": max(mode.grad_norm for mode in modes),
+        "decrement": max(mode.decrement for mode in modes),
+        "objective": modes[-1].objective,
+        "seconds": float(np.sum([mode.seconds for mode in modes])),
+        "history": tuple(history),
+    }

@@ -1,0 +1,133 @@
+"""Predictions for new rows: point values, class labels and intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.errors import DataError, SettingError
+from mixedfx.families import Family
+from mixedfx.formula.spec import DesignSpec
+from mixedfx.linalg.operator import Parts
+from mixedfx.predictors import Predictors
+
+Floats = NDArray[np.float64]
+
+DRAWS = 256
+"""Rows beyond this number get their standard errors from so many draws, which costs as many solves; up to it, each
+row's standard error is solved for exactly."""
+ROWS_AT_ONCE = 16
+
+
+def linear_predictor(mixture: Mixture, predictors: Predictors) -> Floats:
+    """eta, shape (N,); levels that the fit did not have contribute their expectation, 0."""
+    factors = [term.name for term in predictors.terms]
+    return predictors.eta(mixture.beta(), {name: mixture.b(name) for name in factors})
+
+
+def linear_predictor_variance(mixture: Mixture, predictors: Predictors) -> Floats:
+    """Variance of eta given the data, shape (N,): of beta, of the levels' coefficients, and Sigma for new levels."""
+    if predictors.n_rows <= DRAWS:
+        within = np.mean([_exact_variance(c, predictors) for c in mixture.components], axis=0)
+        between = np.var([predictors.eta(c.beta, dict(c.b)) for c in mixture.components], axis=0)
+        variance = within + between
+    else:
+        variance = _variance_from_draws(mixture, predictors)
+    return variance + np.mean([_new_level_variance(c, predictors) for c in mixture.components], axis=0)
+
+
+def check_levels(spec: DesignSpec, data: object, predictors: Predictors, new_levels: str) -> None:
+    """Refuse levels that the fit did not have, if that is asked for.
+
+    Raises
+    ------
+    SettingError
+        `new_levels` is neither "population" nor "error".
+    DataError
+        It is "error", and there are such levels.
+    """
+    if new_levels not in ("population", "error"):
+        raise SettingError(f"new_levels must be 'population' or 'error', not {new_levels!r}")
+    if new_levels == "population":
+        return
+    for term in predictors.terms:
+        unseen = term.grouping.codes < 0
+        if unseen.any():
+            labels = spec.row_levels(data, term.name)[unseen].unique()
+            some = ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
+            raise DataError(
+                f"factor '{term.name}' has {len(labels)} level(s) that the fit did not have: {some}; use "
+                "new_levels='population' to predict them from the fixed effects, or fold_in() to estimate them"
+            )
+
+
+def with_interval(
+    family: Family, auxiliary: object, eta: Floats, variance: Floats, level: float, scale: str, index: pd.Index
+) -> pd.DataFrame:
+    """fit, lower, upper of the linear predictor or of the mean response."""
+    if not 0 < level < 1:
+        raise SettingError(f"interval must be between 0 and 1, such as 0.9, not {level!r}")
+    half = norm.ppf(0.5 + level / 2) * np.sqrt(variance)
+    columns = {"fit": eta, "lower": eta - half, "upper": eta + half}
+    if scale == "response":
+        columns = {name: family.mean(values, auxiliary) for name, values in columns.items()}
+    return pd.DataFrame(columns, index=index)
+
+
+def class_labels(spec: DesignSpec, probability: Floats, index: pd.Index) -> pd.Series:
+    """The likelier of two outcomes, as the response's own labels."""
+    levels = spec.response_levels if spec.response_levels is not None else pd.Index([0, 1])
+    return pd.Series(levels[(probability > 0.5).astype(int)], index=index, name=spec.response_name)
+
+
+def _exact_variance(component: Component, predictors: Predictors) -> Floats:
+    out = np.empty(predictors.n_rows)
+    for first in range(0, predictors.n_rows, ROWS_AT_ONCE):
+        rows = np.arange(first, min(first + ROWS_AT_ONCE, predictors.n_rows))
+        out[rows] = component.normal.variances(_as_columns(component, predictors, rows))
+    return out
+
+
+def _as_columns(component: Component, predictors: Predictors, rows: NDArray[np.int64]) -> Parts:
+    """The rows' design vectors d_r as columns over all coefficients."""
+    layout = component.normal.elimination.operator.layout
+    m = np.arange(len(rows))
+    e = np.zeros((layout.n_levels, layout.q, len(rows)))
+    rest = np.zeros((layout.n_rest, len(rows)))
+    blocks = {block.term.name: block for block in layout.rest}
+    for term in predictors.terms:
+        known = term.grouping.codes[rows] >= 0
+        codes, z = term.grouping.codes[rows][known], predictors.z(term)[rows][known]
+        if term.name == layout.eliminated.name:
+            e[codes, :, m[known]] = z
+        else:
+            block = blocks[term.name]
+            at = block.start + codes[:, None] * block.q + np.arange(block.q)
+            rest[at, m[known][:, None]] = z
+    rest[layout.beta_start :] = predictors.X()[rows].T
+    return Parts(e, rest)
+
+
+def _variance_from_draws(mixture: Mixture, predictors: Predictors) -> Floats:
+    rng = np.random.default_rng(0)
+    mean = linear_predictor(mixture, predictors)
+    total = np.zeros(predictors.n_rows)
+    drawn = 0
+    while drawn < DRAWS:
+        beta, random = mixture.draws(ROWS_AT_ONCE, rng)
+        for i in range(beta.shape[1]):
+            eta = predictors.eta(beta[:, i], {name: b[:, :, i] for name, b in random.items()})
+            total += (eta - mean) ** 2
+        drawn += beta.shape[1]
+    return total / drawn
+
+
+def _new_level_variance(component: Component, predictors: Predictors) -> Floats:
+    total = np.zeros(predictors.n_rows)
+    for term, block in zip(predictors.terms, component.varcorr.align(predictors.terms).blocks, strict=True):
+        z = predictors.z(term)
+        total += np.where(term.grouping.codes < 0, np.einsum("ri,ij,rj->r", z, block.matrix, z), 0.0)
+    return total

@@ -1,0 +1,254 @@
+"""What stage 2 returns: everybody's coefficients, their uncertainty, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.coefficients import predict as prediction
+from mixedfx.coefficients.component import Mixture
+from mixedfx.coefficients.fold_in import fold_in
+from mixedfx.errors import SettingError
+from mixedfx.families import get_family
+from mixedfx.formula.spec import DesignSpec
+from mixedfx.predictors import Predictors
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from xarray import DataTree
+
+    from mixedfx.summary import Summary
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientsResult:
+    """The joint mode of all coefficients at fixed covariances, and the normal distribution around it.
+
+    Attributes
+    ----------
+    spec
+        How data are encoded; ``spec.formula`` is the formula.
+    family
+        Name of the family.
+    mixture
+        Modes and their normal distributions, one for each VarCorr given.
+    converged, reason
+        Whether the solver reached its tolerance, and why it stopped, in words.
+    stats
+        newton_iterations, cg_iterations, passes, grad_norm, decrement, objective, seconds, and `history`, the
+        `NewtonStep` of each iteration.
+    tol
+        The solver's tolerance.
+    n_rows
+        Rows used.
+    """
+
+    spec: DesignSpec
+    family: str
+    mixture: Mixture
+    converged: bool
+    reason: str
+    stats: Mapping[str, Any]
+    tol: float
+    n_rows: int
+
+    @property
+    def formula(self) -> str:
+        """The formula's text."""
+        return self.spec.formula
+
+    @property
+    def varcorr(self) -> VarCorr:
+        """The covariances (the first of several draws)."""
+        return self.mixture.components[0].varcorr
+
+    @property
+    def thresholds(self) -> pd.Series | None:
+        """Thresholds of the cumulative family, else None."""
+        return None
+
+    @cached_property
+    def fixef(self) -> pd.Series:
+        """Fixed effects, named as R names them."""
+        return pd.Series(self.mixture.beta(), index=list(self.spec.fixed_names), name="fixef")
+
+    @cached_property
+    def fixef_se(self) -> pd.Series:
+        """Standard errors of the fixed effects: from C^-1, by one solve each."""
+        variances = np.diag(self.mixture.fixef_covariance())
+        return pd.Series(np.sqrt(variances), index=self.fixef.index, name="fixef_se")
+
+    @cached_property
+    def ranef(self) -> dict[str, pd.DataFrame]:
+        """Conditional modes of each factor's levels: factor -> DataFrame (J, q)."""
+        return {name: self._frame(name, self.mixture.b(name)) for name in self.spec.factors}
+
+    def ranef_sd(self, factor: str, conditional: bool = False) -> pd.DataFrame:
+        """Standard deviations of a factor's coefficients, shaped as ``ranef[factor]``.
+
+        Parameters
+        ----------
+        factor
+            Name of the grouping factor.
+        conditional
+            True: given the fixed effects, lme4's condVar. False: with their uncertainty included.
+
+        Notes
+        -----
+        Exact where the factors other than the largest have up to 5,000 coefficients together; beyond that from 512
+        draws (3 % Monte Carlo error), see `mixedfx.coefficients.laplace_normal`.
+        """
+        self.spec.group(factor)
+        return self._frame(factor, np.sqrt(self.mixture.level_variances(factor, conditional=conditional)))
+
+    def draws(
+        self,
+        n: int,
+        *,
+        factors: Sequence[str] | None = None,
+        levels: Mapping[str, Sequence[object]] | None = None,
+        seed: int = 0,
+    ) -> DataTree:
+        """Draws of all coefficients from N(mode, C^-1), jointly, as an ArviZ posterior group.
+
+        Parameters
+        ----------
+        n
+            How many.
+        factors
+            Factors to keep; all by default.
+        levels
+            Factor -> labels of the levels to keep; all by default.
+        seed
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        DataTree
+            Group ``posterior`` with ``beta`` (chain, draw, coef) and ``b_<factor>`` (chain, draw, <factor>,
+            <factor>_coef).
+        """
+        from mixedfx.coefficients.datatree import draws_tree
+
+        if n < 1:
+            raise SettingError(f"n must be at least 1, not {n}")
+        beta, random = self.mixture.draws(n, np.random.default_rng(seed))
+        return draws_tree(self, beta, random, factors, levels or {})
+
+    def predict(
+        self,
+        new_data: object,
+        *,
+        type: str = "response",
+        new_levels: str = "population",
+        interval: float | None = None,
+    ) -> pd.Series | pd.DataFrame:
+        """Predict new rows.
+
+        Parameters
+        ----------
+        new_data
+            Rows with the formula's columns; the response is not needed.
+        type
+            "response": the mean; "link": the linear predictor; "class": the likelier outcome (bernoulli).
+        new_levels
+            Levels that the fit did not have: "population" predicts them from the fixed effects, "error" refuses them.
+        interval
+            A probability such as 0.9 adds the interval of the linear predictor or mean: uncertainty of the
+            coefficients, and the whole of Sigma for new levels. Not of a single observation: add sigma^2 for that.
+
+        Returns
+        -------
+        Series or DataFrame
+            On the index of `new_data`; with `interval` columns fit, lower, upper.
+
+        Raises
+        ------
+        MixedfxError
+            A column is missing or has missing values, a level is new and that is refused, or a setting is unknown.
+        """
+        if type not in ("response", "link", "class"):
+            raise SettingError(f"type must be 'response', 'link' or 'class', not {type!r}")
+        family = get_family(self.family)
+        if type == "class" and (family.name != "bernoulli" or interval is not None):
+            raise SettingError("type='class' is for families with classes, and has no interval")
+        predictors = self.spec.encode(new_data)
+        prediction.check_levels(self.spec, new_data, predictors, new_levels)
+        eta = prediction.linear_predictor(self.mixture, predictors)
+        if interval is not None:
+            variance = prediction.linear_predictor_variance(self.mixture, predictors)
+            return prediction.with_interval(
+                family, self._auxiliary, eta, variance, interval, type, predictors.index
+            )
+        if type == "class":
+            return prediction.class_labels(self.spec, family.mean(eta, self._auxiliary), predictors.index)
+        values = eta if type == "link" else family.mean(eta, self._auxiliary)
+        return pd.Series(values, index=predictors.index, name=self.spec.response_name)
+
+    def fitted(self, data: object) -> pd.Series:
+        """Mean responses of rows of the fit: ``predict(data)``, but a level the fit did not have is an error."""
+        fitted = self.predict(data, new_levels="error")
+        assert isinstance(fitted, pd.Series)
+        return fitted
+
+    def residuals(self, data: object) -> pd.Series:
+        """Response minus mean response, on the index of `data`."""
+        y, _ = self.spec.encode_response(data)
+        return (y - self.fitted(data)).rename("residual")
+
+    def fold_in(self, new_rows: object) -> dict[str, pd.DataFrame]:
+        """Coefficients of new levels from a few rows, given everything else; nothing is refitted or changed.
+
+        Returns
+        -------
+        dict
+            Factor -> DataFrame like `ranef`, for the levels that the fit did not have.
+
+        Raises
+        ------
+        DataError
+            Every level was in the fit already, or the rows cannot be encoded.
+        """
+        return fold_in(self.spec, get_family(self.family), self.mixture, new_rows, self.tol)
+
+    def summary(self) -> Summary:
+        """Fixed effects with standard errors, the covariances used and convergence, to print or show in a notebook."""
+        from mixedfx.coefficients.summary import summarise
+
+        return summarise(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything that predictions and standard errors need: Parquet and JSON, no pickle."""
+        from mixedfx.coefficients.saved import save_coefficients
+
+        save_coefficients(self, folder)
+
+    def aligned_to(self, predictors: Predictors) -> tuple[Floats, dict[str, Floats]]:
+        """(beta, b) in the order of another design's coefficients and levels; what this fit lacks is 0."""
+        beta = self.fixef.reindex(list(predictors.fixed_names)).fillna(0.0).to_numpy()
+        b = {}
+        for term in predictors.terms:
+            own = self.ranef.get(term.name, pd.DataFrame())
+            own = own.reindex(index=term.grouping.levels, columns=list(term.names))
+            b[term.name] = own.fillna(0.0).to_numpy(dtype=float)
+        return beta, b
+
+    @property
+    def _auxiliary(self) -> object:
+        return self.varcorr.sigma2
+
+    def _frame(self, factor: str, values: Floats) -> pd.DataFrame:
+        levels = self.spec.group(factor).levels
+        names = self.varcorr.block(factor).names
+        return pd.DataFrame(values, index=levels.rename(factor), columns=list(names))

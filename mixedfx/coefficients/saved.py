@@ -1,0 +1,175 @@
+"""Coefficients in a folder, and back: plain files that other tools can read, no pickles.
+
+| file | holds |
+|---|---|
+| ``fixef.csv`` | name, estimate, se |
+| ``ranef-<k>.parquet`` | level, and each coefficient's conditional mode, mean over the components |
+| ``component-<i>/covariances.csv`` | the covariances, lme4's frame |
+| ``component-<i>/beta.csv``, ``b-<k>.parquet`` | the mode at these covariances |
+| ``rows.parquet`` | level codes and features of the rows, and each component's curvature weights: with them standard errors, draws and intervals are computed as they were before |
+| ``result.json`` | formula and encoding of new data, family, convergence |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.coefficients.laplace_normal import LaplaceNormal
+from mixedfx.coefficients.newton_cg import NewtonStep
+from mixedfx.coefficients.result import CoefficientsResult
+from mixedfx.errors import DataError
+from mixedfx.formula.spec import DesignSpec
+from mixedfx.grouping import Grouping
+from mixedfx.jsonable import jsonable
+from mixedfx.linalg.elimination import eliminate
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.operator import NumbaOperator
+from mixedfx.predictors import Predictors, RandomTerm
+from mixedfx.varcorr import VarCorr
+
+FORMAT = "mixedfx-coefficients/1"
+
+
+def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
+    """Write `result` into `folder`, made where it does not exist; files of the same names are replaced."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    layout = result.mixture.components[0].normal.elimination.operator.layout
+    terms = _terms(layout, result.spec)
+    pd.DataFrame({"estimate": result.fixef, "se": result.fixef_se}).to_csv(
+        folder / "fixef.csv", index_label="name"
+    )
+    for k, frame in enumerate(result.ranef.values()):
+        frame.to_parquet(folder / f"ranef-{k}.parquet")
+    for i, component in enumerate(result.mixture.components):
+        own = folder / f"component-{i}"
+        own.mkdir(exist_ok=True)
+        component.varcorr.to_frame().to_csv(own / "covariances.csv", index=False)
+        pd.Series(component.beta, index=result.fixef.index).to_csv(own / "beta.csv", header=False)
+        for k, term in enumerate(terms):
+            pd.DataFrame(component.b[term.name], columns=list(term.names)).to_parquet(own / f"b-{k}.parquet")
+    pq.write_table(_rows_table(result, layout, terms), folder / "rows.parquet")
+    rest = {
+        "format": FORMAT,
+        "spec": result.spec.to_dict(),
+        "family": result.family,
+        "converged": result.converged,
+        "reason": result.reason,
+        "tol": result.tol,
+        "n_rows": result.n_rows,
+        "components": len(result.mixture.components),
+        "fixed_columns": layout.fixed_columns.tolist(),
+        "terms": [
+            {"names": t.names, "columns": t.columns.tolist(), "free": t.free.tolist()} for t in terms
+        ],
+        "stats": {**result.stats, "history": [asdict(step) for step in result.stats["history"]]},
+    }
+    text = json.dumps(jsonable(rest), indent=1, ensure_ascii=False)
+    (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+def load_coefficients(folder: str | Path) -> CoefficientsResult:
+    """Read what `CoefficientsResult.save` wrote; it predicts as the saved one did.
+
+    Raises
+    ------
+    DataError
+        The folder holds no coefficients, or of another format, or a file of it is missing.
+    """
+    folder = Path(folder)
+    if not (folder / "result.json").is_file():
+        raise DataError(f"{folder} holds no coefficients (no result.json); give a folder that save() wrote")
+    saved = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if saved.get("format") != FORMAT:
+        raise DataError(
+            f"{folder} holds {saved.get('format')!r}; this version reads {FORMAT!r}. Estimate again, or read it with "
+            "the version that wrote it"
+        )
+    try:
+        return _load(folder, saved)
+    except FileNotFoundError as error:
+        raise DataError(f"the coefficients in {folder} lack a file ({error.filename}); save them again") from error
+
+
+def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
+    spec = DesignSpec.from_dict(saved["spec"])
+    table = pq.read_table(folder / "rows.parquet")
+    predictors = _predictors(table, saved, spec)
+    operator = NumbaOperator(arrange(predictors))
+    components = []
+    for i in range(saved["components"]):
+        own = folder / f"component-{i}"
+        # An empty field is the only missing value: a factor may be called "NA".
+        frame = pd.read_csv(own / "covariances.csv", keep_default_na=False, float_precision="round_trip")
+        varcorr = VarCorr.from_frame(frame).align(predictors.terms)
+        lambdas = Lambdas.of(operator.layout, {b.factor: b.factor_matrix() for b in varcorr.blocks})
+        omega = _column(table, f"omega-{i}")[operator.layout.order]
+        beta = pd.read_csv(own / "beta.csv", header=None, float_precision="round_trip")
+        b = {
+            name: pd.read_parquet(own / f"b-{k}.parquet").to_numpy() for k, name in enumerate(spec.factors)
+        }
+        normal = LaplaceNormal(eliminate(operator, lambdas, omega))
+        components.append(Component(varcorr, beta[1].to_numpy(dtype=float), b, normal))
+    history = tuple(NewtonStep(**step) for step in saved["stats"]["history"])
+    return CoefficientsResult(
+        spec=spec,
+        family=saved["family"],
+        mixture=Mixture(tuple(components)),
+        converged=saved["converged"],
+        reason=saved["reason"],
+        stats={**saved["stats"], "history": history},
+        tol=saved["tol"],
+        n_rows=saved["n_rows"],
+    )
+
+
+def _terms(layout: RowLayout, spec: DesignSpec) -> list[RandomTerm]:
+    """The random terms in the formula's order."""
+    by_name = {t.name: t for t in (layout.eliminated, *(block.term for block in layout.rest))}
+    return [by_name[name] for name in spec.factors]
+
+
+def _rows_table(result: CoefficientsResult, layout: RowLayout, terms: list[RandomTerm]) -> pa.Table:
+    columns: dict[str, NDArray] = {f"code-{k}": t.grouping.codes for k, t in enumerate(terms)}
+    features = layout.in_caller_order(layout.features)
+    columns |= {f"feature-{i}": features[:, i] for i in range(features.shape[1])}
+    for i, component in enumerate(result.mixture.components):
+        columns[f"omega-{i}"] = layout.in_caller_order(component.normal.elimination.omega)
+    return pa.table(columns)
+
+
+def _column(table: pa.Table, name: str) -> NDArray:
+    return table.column(name).to_numpy()
+
+
+def _predictors(table: pa.Table, saved: dict[str, Any], spec: DesignSpec) -> Predictors:
+    features = [_column(table, name) for name in table.column_names if name.startswith("feature-")]
+    n = table.num_rows
+    terms = tuple(
+        RandomTerm(
+            Grouping(name, _column(table, f"code-{k}"), spec.group(name).levels),
+            tuple(term["names"]),
+            np.array(term["columns"], dtype=np.int32),
+            np.array(term["free"], dtype=bool),
+        )
+        for k, (name, term) in enumerate(zip(spec.factors, saved["terms"], strict=True))
+    )
+    return Predictors(
+        features=np.ascontiguousarray(np.column_stack(features)) if features else np.zeros((n, 0)),
+        fixed_names=spec.fixed_names,
+        fixed_columns=np.array(saved["fixed_columns"], dtype=np.int32),
+        terms=terms,
+        offset=np.zeros(n),
+        index=pd.RangeIndex(n),
+    )

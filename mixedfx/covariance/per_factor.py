@@ -1,0 +1,83 @@
+"""Put a covariance result together from one fit a factor (subsample strategy "per-factor")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.varcorr import RESIDUAL, VarCorr
+
+
+def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
+    """Each factor's block from the fit that sampled its levels; sigma^2 pooled.
+
+    Parameters
+    ----------
+    fits
+        Factor -> fit; factors whose sample was the same share one fit object.
+
+    Returns
+    -------
+    CovarianceResult
+        ``sigma^2`` is the mean of the fits' weighted by rows (each fit counted once), fixed effects are those of the
+        fit with most rows, conditional modes of a factor come from its own fit. There is no common likelihood: it is
+        NaN. `fits` keeps everything.
+    """
+    distinct = list({id(fit): fit for fit in fits.values()}.values())
+    largest = max(distinct, key=lambda fit: fit.n_rows)
+    rows = np.array([fit.n_rows for fit in distinct], dtype=float)
+    share = rows / rows.sum()
+    sigma2 = None
+    if largest.varcorr.sigma2 is not None:
+        sigma2 = float(share @ [fit.varcorr.sigma2 for fit in distinct])
+    reasons = [
+        f"{', '.join(f for f, fit in fits.items() if fit is own)}: {own.varcorr.why}"
+        for own in distinct
+        if own.varcorr.why
+    ]
+    varcorr = VarCorr(
+        tuple(fit.varcorr.block(factor) for factor, fit in fits.items()),
+        sigma2,
+        freezable=all(fit.varcorr.freezable for fit in distinct),
+        why="; ".join(reasons),
+    )
+    return replace(
+        largest,
+        varcorr=varcorr,
+        ranef={factor: fit.ranef[factor] for factor, fit in fits.items()},
+        standard_errors=_standard_errors(fits, distinct, share, varcorr),
+        loglik=np.nan,
+        converged=all(fit.converged for fit in distinct),
+        boundary=tuple(
+            name
+            for factor, fit in fits.items()
+            for name in fit.boundary
+            if name == factor or name.startswith(f"{factor} ")
+        ),
+        stats={"seconds": sum(fit.stats.get("seconds", 0.0) for fit in distinct)},
+        n_rows=int(rows.sum()),
+        n_levels={factor: fit.n_levels[factor] for factor, fit in fits.items()},
+        posterior=None,
+        fits=dict(fits),
+    )
+
+
+def _standard_errors(
+    fits: Mapping[str, CovarianceResult],
+    distinct: list[CovarianceResult],
+    share: np.ndarray,
+    varcorr: VarCorr,
+) -> pd.DataFrame:
+    own = [fit.standard_errors[fit.standard_errors["grp"] == factor] for factor, fit in fits.items()]
+    if varcorr.sigma2 is not None:
+        residual = [fit.standard_errors[fit.standard_errors["grp"] == RESIDUAL] for fit in distinct]
+        errors = np.array([float(frame["se"].iloc[0]) for frame in residual])
+        pooled = residual[0].iloc[[0]].assign(
+            vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=float(np.sqrt(share**2 @ errors**2))
+        )
+        own.append(pooled)
+    return pd.concat(own, ignore_index=True)

@@ -1,0 +1,71 @@
+"""What ``summary()`` returns: headed tables and lines, as text in a terminal and as HTML in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A heading over lines of text and at most one table; an empty heading prints none."""
+
+    heading: str
+    lines: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    show_index: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A title and sections; ``str()`` and ``print()`` give text, notebooks show HTML.
+
+    Examples
+    --------
+    >>> print(Summary("Fit", (Section("Rows", ("3 rows",)),)))
+    Fit
+    <BLANKLINE>
+    Rows:
+    3 rows
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.title, *(_text(section) for section in self.sections)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<h3>{escape(self.title)}</h3>" + "".join(_html(section) for section in self.sections)
+
+
+def _text(section: Section) -> str:
+    lines = [f"{section.heading}:"] if section.heading else []
+    lines += section.lines
+    if section.table is not None:
+        lines.append(_formatted(section.table).to_string(index=section.show_index, na_rep=""))
+    return "\n".join(lines)
+
+
+def _html(section: Section) -> str:
+    parts = [f"<h4>{escape(section.heading)}</h4>"] if section.heading else []
+    parts += [f"<p>{escape(line)}</p>" for line in section.lines]
+    if section.table is not None:
+        parts.append(_formatted(section.table).to_html(index=section.show_index, na_rep="", border=0))
+    return "".join(parts)
+
+
+def _formatted(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers with five significant digits, all else as it is."""
+    out = table.astype(object)
+    for name, column in table.items():
+        if pd.api.types.is_float_dtype(column):
+            out[name] = ["" if pd.isna(value) else f"{value:.5g}" for value in column]
+        else:
+            out[name] = ["" if value is None or value is pd.NA or value != value else value for value in column]
+    return out
