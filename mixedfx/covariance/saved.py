@@ -58,9 +58,9 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         result.ranef[factor].to_parquet(folder / name)
     if result.posterior is not None:
         _storable(result.posterior).to_netcdf(folder / "posterior.nc", engine="h5netcdf")
-    fits = file_names("fits/", result.fits, "")
-    for factor, name in fits.items():
-        save_covariance(result.fits[factor], folder / name)
+    fits = _fit_folders(result.fits)
+    for name, fit in {name: result.fits[factor] for factor, name in fits.items()}.items():
+        save_covariance(fit, folder / name)
     rest = {
         "format": FORMAT,
         "formula": result.formula,
@@ -140,6 +140,7 @@ def _load(folder: Path) -> CovarianceResult:
     varcorr = replace(VarCorr.from_frame(table), freezable=saved["freezable"], why=saved["why"])
     ranef = {factor: pd.read_parquet(folder / name) for factor, name in saved["ranef"].items()}
     fixef = folder / "fixef.csv"
+    fits = {name: _load(folder / name) for name in set(saved["fits"].values())}
     return CovarianceResult(
         formula=saved["formula"],
         family=saved["family"],
@@ -157,8 +158,15 @@ def _load(folder: Path) -> CovarianceResult:
         n_levels=saved["n_levels"],
         thresholds=_read_named(folder / "thresholds.csv", "estimate") if saved["thresholds"] else None,
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
-        fits={factor: _load(folder / name) for factor, name in saved["fits"].items()},
+        fits={factor: fits[name] for factor, name in saved["fits"].items()},
     )
+
+
+def _fit_folders(fits: Mapping[str, CovarianceResult]) -> dict[str, str]:
+    """The folder of each factor's fit; factors whose samples were the same share one fit, saved once."""
+    names = file_names("fits/", fits, "")
+    first = {id(fit): factor for factor, fit in reversed(list(fits.items()))}
+    return {factor: names[first[id(fit)]] for factor, fit in fits.items()}
 
 
 def _with_se(varcorr: VarCorr, table: pd.DataFrame) -> pd.DataFrame:

@@ -20,8 +20,10 @@ def _covariances(results: RunResults) -> list[str]:
     if results.covariance is None:
         return []
     covariance = results.covariance
-    total = results.manifest.data["rows"]
-    lines = [f"Covariances by {covariance.method.upper()} from {covariance.n_rows:,} of {total:,} rows:"]
+    fits = {id(fit): fit for fit in covariance.fits.values()} or {0: covariance}
+    sizes = " and ".join(f"{fit.n_rows:,}" for fit in fits.values())
+    of = f"{results.manifest.data['rows']:,} rows"
+    lines = [f"Covariances by {covariance.method.upper()} from {sizes} of {of}:"]
     table = covariance.standard_errors.to_dict("records")
     labels = [_label(row["grp"], row["var1"], row["var2"]) for row in table]
     width = max(map(len, labels))

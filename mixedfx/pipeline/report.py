@@ -17,18 +17,26 @@ STATUS_WORDS = {
     "warn": "Read before use",
     "fail": "Do not use",
     "stopped": "Stopped",
+    "open": "Not reached",
 }
+
+NUMBER = re.compile(r"([-+]?[\d,.]+(e[-+]?\d+)?%?)?")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text, ready to be shown; `numeric` marks the columns that are set flush right."""
+    """A table of text, ready to be shown."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
     note: str = ""
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers only, and are set flush right."""
+        cells = zip(*self.rows, strict=True)
+        return tuple(all(NUMBER.fullmatch(cell) for cell in column) for column in cells)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ def render(title: str, subtitle: str, status: str, sections: Sequence[Section]) 
     title, subtitle
         What was fitted, and to what, in a line each.
     status
-        "ok", "warn", "fail", or "stopped" for a run that did not get to its verdict.
+        The verdict's "ok", "warn" or "fail"; "stopped" for a run that an error ended before its verdict,
+        "open" for one that was not to get there.
     sections
         In the order in which they are shown; the first is the verdict.
     """
@@ -79,15 +88,24 @@ def render(title: str, subtitle: str, status: str, sections: Sequence[Section]) 
     return template.render(title=title, subtitle=subtitle, status=status, status_word=word, sections=sections)
 
 
-def table_of(frame: pd.DataFrame, title: str, note: str = "", limit: int = 60) -> Table:
-    """A frame as a `Table`: its columns, numbers to four digits, at most `limit` rows."""
-    numeric = tuple(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
-    rows = tuple(
-        tuple(show(value) for value in row) for row in frame.head(limit).itertuples(index=False, name=None)
-    )
+def table_of(frame: pd.DataFrame, title: str = "", note: str = "", limit: int = 60) -> Table:
+    """A frame as a `Table`: its columns, each with numbers of one precision, at most `limit` rows."""
+    columns = [_show_column(column.head(limit)) for _, column in frame.items()]
     if len(frame) > limit:
         note = f"{note} The first {limit} of {len(frame):,} rows; the run's folder has all.".strip()
-    return Table(title, tuple(str(column) for column in frame.columns), rows, numeric, note)
+    names = tuple(str(column) for column in frame.columns)
+    return Table(title, names, tuple(zip(*columns, strict=True)), note)
+
+
+def _show_column(column: pd.Series) -> list[str]:
+    """Values as text, floats of similar size with the same decimals so that they can be compared."""
+    values = column.tolist()
+    sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
+    if not sizes or all(size.is_integer() for size in sizes) or max(sizes) > 1e5 * min(sizes):
+        return [show(value) for value in values]
+    decimals = min(max(3 - math.floor(math.log10(min(sizes))), 0), 6)
+    fixed = [isinstance(value, float) and math.isfinite(value) for value in values]
+    return [f"{v:,.{decimals}f}" if f else show(v) for v, f in zip(values, fixed, strict=True)]
 
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -87,5 +87,7 @@ class RunResults:
 
     @property
     def status(self) -> str:
-        """The verdict's status, or "stopped" where there is no verdict."""
-        return "stopped" if self.check is None else self.check.status
+        """The verdict's; "stopped" where an error came before it, "open" where it was not to be reached."""
+        if self.check is not None:
+            return self.check.status
+        return "stopped" if self.manifest.error else "open"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def _sections(results: RunResults) -> Iterator[Section]:
         yield fixed_effects(results.covariance, results.coefficients)
     if results.check is not None:
         plots = tuple(Plot(title, png) for title, png in results.check.plots.items())
-        summary = table_of(results.check.summary, "")
+        summary = table_of(results.check.summary)
         yield Section("checks", "Checks", tables=(summary,), plots=plots)
     if results.covariance is not None:
         yield convergence(results.covariance, results.coefficients)
@@ -42,9 +42,7 @@ def verdict(results: RunResults) -> Section:
     if results.check is not None:
         return Section("verdict", "Verdict", results.check.verdict)
     error = results.manifest.error
-    reason = (
-        error.partition(": ")[2] if error else f"Not reached: the job was run up to {_last_step(results)}."
-    )
+    reason = error.partition(": ")[2] if error else f"The job was run up to {_last_step(results)}."
     return Section("verdict", "Verdict", reason)
 
 
@@ -79,13 +77,17 @@ def covariances(covariance: CovarianceResult) -> Section:
             "sd or correlation": frame["sdcor"].astype(float),
         }
     )
+    facts: dict[str, Any] = {"method": covariance.method.upper()}
     if covariance.fits:
         sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
         rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
-    facts = {"method": covariance.method.upper(), "rows used": covariance.n_rows}
+    else:
+        facts["rows used"] = covariance.n_rows
+    if not any(rows["with"]):
+        rows = rows.drop(columns="with")
     if not covariance.varcorr.freezable:
         facts["not frozen"] = covariance.varcorr.why
-    return Section("covariances", "Covariances", facts=facts_of(facts), tables=(table_of(rows, ""),))
+    return Section("covariances", "Covariances", facts=facts_of(facts), tables=(table_of(rows),))
 
 
 def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
@@ -93,7 +95,7 @@ def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult
     columns = {"stage 1": covariance.fixef, "standard error 1": covariance.fixef_se}
     if coefficients is not None:
         columns |= {"stage 2": coefficients.fixef, "standard error 2": coefficients.fixef_se}
-    tables = [table_of(_named(columns, "fixed effect"), "")]
+    tables = [table_of(_named(columns, "fixed effect"))]
     if covariance.thresholds is not None:
         columns = {"stage 1": covariance.thresholds}
         if coefficients is not None and coefficients.thresholds is not None:
@@ -109,19 +111,28 @@ def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult
 
 def convergence(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
     """Whether each stage got where it was to go, and its statistics."""
+    fits = {f"for {factor}": fit for factor, fit in covariance.fits.items()} or {"value": covariance}
     first = {
-        "stage 1": "converged" if covariance.converged else "not converged",
-        "at a boundary": ", ".join(covariance.boundary) or "none",
-        **{f"stage 1 {label}": value for label, value in facts_of(covariance.stats)},
+        name: {
+            "converged": fit.converged,
+            "at a boundary": ", ".join(fit.boundary) or "nothing",
+            "rows": fit.n_rows,
+            **fit.stats,
+        }
+        for name, fit in fits.items()
     }
-    if coefficients is None:
-        return Section("convergence", "Convergence", facts=facts_of(first))
-    second = {
-        "stage 2": "converged" if coefficients.converged else "not converged",
-        "stage 2 ended because": coefficients.reason,
-        **{f"stage 2 {label}": value for label, value in facts_of(coefficients.stats)},
-    }
-    return Section("convergence", "Convergence", facts=facts_of(first | second))
+    tables = [_statistics(first, f"Stage 1, {covariance.method.upper()}")]
+    if coefficients is not None:
+        second = {"converged": coefficients.converged, "reason": coefficients.reason, **coefficients.stats}
+        tables.append(_statistics({"value": second}, "Stage 2"))
+    return Section("convergence", "Convergence", tables=tuple(tables))
+
+
+def _statistics(columns: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Statistics by name, one column a fit; nested ones are left to the artefacts."""
+    shown = {name: dict(facts_of(statistics)) for name, statistics in columns.items()}
+    frame = pd.DataFrame(shown).fillna("")
+    return table_of(frame.rename_axis("statistic").reset_index(), title)
 
 
 def provenance(results: RunResults) -> Section:
@@ -140,7 +151,7 @@ def provenance(results: RunResults) -> Section:
         {
             "step": record.step,
             "status": "used again" if record.reused else record.status,
-            "seconds": round(record.seconds, 2),
+            "seconds": f"{record.seconds:,.1f}",
             "peak memory (MiB)": round(record.peak_memory_mb),
             "inputs' hash": record.inputs[:12],
             "edited by hand": ", ".join(record.edited),
@@ -169,16 +180,17 @@ def _factors(coefficients: CoefficientsResult) -> Table:
 def _subsample(results: RunResults) -> Table:
     rows = [
         {
-            "covariance of": draw.factor or "all factors",
-            "levels drawn of": draw.sampled or "none: rows",
+            "to learn": draw.factor or "all covariances",
+            "drawn": f"levels of {draw.sampled}" if draw.sampled else "rows",
             "rows": draw.n_rows,
             **{f"levels of {factor}": n for factor, n in draw.n_levels.items()},
-            "connected components": draw.components,
+            "components": draw.components,
             "rows in the largest": f"{draw.largest_component:.1%}",
         }
         for draw in results.draws
     ]
-    return table_of(pd.DataFrame(rows), "Subsample of stage 1")
+    note = "Components are sets of levels that no row links to each other."
+    return table_of(pd.DataFrame(rows), "Subsample of stage 1", note)
 
 
 def _named(columns: dict[str, pd.Series], label: str) -> pd.DataFrame:

@@ -137,6 +137,14 @@ def test_per_factor_fits_are_kept(tmp_path: Path) -> None:
     assert {factor: fit.n_rows for factor, fit in loaded.fits.items()} == {"user": 100, "cask:batch": 7}
 
 
+def test_a_fit_shared_by_two_factors_is_saved_once_and_stays_shared(tmp_path: Path) -> None:
+    whole = result(with_posterior=False)
+    save_covariance(replace(whole, fits={"user": whole, "grade": whole}), tmp_path)
+    assert [path.name for path in (tmp_path / "fits").iterdir()] == ["user"]
+    loaded = load_covariance(tmp_path)
+    assert loaded.fits["user"] is loaded.fits["grade"]
+
+
 def test_a_table_edited_by_hand_is_what_is_loaded(tmp_path: Path) -> None:
     save_covariance(result(with_posterior=False), tmp_path)
     table = read_covariances(tmp_path / "covariances.csv").drop(columns=["se", "sdcor"])

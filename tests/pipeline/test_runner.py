@@ -251,5 +251,5 @@ def test_a_holdout_without_rows_is_refused(job: Job, tmp_path: Path, data_file: 
 def test_a_run_can_end_early(job: Job, stages: Stages, folder: Path) -> None:
     results = run_job(job, folder, until="covariance")
     assert stages.calls == ["covariance"]
-    assert results.status == "stopped"
+    assert results.status == "open"
     assert "run up to covariance" in results.report.read_text()
