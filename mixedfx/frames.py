@@ -42,7 +42,8 @@ def read_columns(data: object, columns: Iterable[str]) -> pd.DataFrame:
     DataFrame
         With the row labels of a pandas DataFrame, else 0..N-1. Arrow dictionaries become categoricals in the
         order of the dictionary; those of a polars ``Categorical``, which has no order of its own, are sorted
-        (use ``Enum`` for an order). Integers with missing values keep an integer dtype.
+        (use ``Enum`` for an order). Integers with missing values keep an integer dtype. Parquet itself keeps
+        categories of strings only: those of numbers come back as numbers.
 
     Raises
     ------

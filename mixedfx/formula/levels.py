@@ -41,8 +41,8 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
         order = np.asarray(levels.argsort())
     except TypeError as error:
         raise DataError(
-            f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all numbers "
-            "or all strings"
+            f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all "
+            "numbers or all strings"
         ) from error
     if levels.dtype.kind == "f" and not np.isfinite(levels).all():
         raise DataError(f"column '{column.name}' holds infinite values, which cannot be categories")
