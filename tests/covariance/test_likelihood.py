@@ -1,0 +1,130 @@
+"""REML and ML fits against lme4, at the boundary, and on bad input."""
+
+from __future__ import annotations
+
+import goldens
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedfx as mfx
+
+GAUSSIAN = [case for case in goldens.cases() if goldens.load(case).method in ("reml", "ml")]
+
+
+@pytest.mark.parametrize("case", GAUSSIAN)
+def test_agrees_with_lme4(case: str) -> None:
+    """Criterion to 1e-6 or better than lme4's; parameters as far as the criterion determines them."""
+    golden = goldens.load(case)
+    fit = mfx.learn_covariance(golden.formula, golden.data(), method=golden.method, weights=golden.weights)
+    assert fit.converged
+    assert fit.deviance <= golden.criterion + 1e-6
+    assert fit.deviance == pytest.approx(golden.criterion, abs=1e-5)
+    keys = ["grp", "var1", "var2"]
+    both = fit.standard_errors.merge(golden.varcorr, on=keys, how="outer", suffixes=("", "_lme4"))
+    assert len(both) == len(golden.varcorr) == len(fit.standard_errors)
+    # lme4's own optimum is off by its gradient; an error of 1e-4 standard errors changes the criterion by 1e-8.
+    free = both["se"].notna()
+    assert (np.abs(both["vcov"] - both["vcov_lme4"])[free] < 1e-4 * both["se"][free]).all()
+    assert (both["vcov_lme4"][~free].abs() < 1e-8).all()
+    np.testing.assert_allclose(fit.fixef[golden.fixef.index], golden.fixef, atol=1e-6 * golden.fixef.abs().max())
+    np.testing.assert_allclose(fit.fixef_se[golden.fixef.index], golden.fixef_se, rtol=1e-5)
+    np.testing.assert_allclose(fit.sigma, golden.sigma, rtol=1e-5)
+    assert bool(fit.boundary) == golden.singular
+
+
+def test_insteval_by_the_published_numbers() -> None:
+    fit = mfx.learn_covariance("y ~ 1 + (1 | s) + (1 | d)", mfx.datasets.load_insteval())
+    assert fit.reml_criterion == pytest.approx(237783.8804, abs=1e-3)
+    np.testing.assert_allclose(fit.varcorr.to_frame()["vcov"], [0.10621, 0.27373, 1.38718], rtol=1e-4)
+
+
+def test_theta_is_lme4s() -> None:
+    golden = goldens.load("sleepstudy_reml")
+    fit = mfx.learn_covariance(golden.formula, golden.data())
+    np.testing.assert_allclose(fit.theta, golden.theta, rtol=1e-4)
+
+
+def test_a_start_at_zero_is_left() -> None:
+    """A variance of 0 is stationary in theta for every model; Dyestuff's optimum is inside all the same."""
+    golden = goldens.load("dyestuff")
+    start = golden.varcorr.assign(vcov=[0.0, 4000.0])
+    fit = mfx.learn_covariance(golden.formula, golden.data(), start=mfx.VarCorr.from_frame(start))
+    assert fit.converged
+    assert fit.boundary == ()
+    assert fit.deviance == pytest.approx(golden.criterion, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-3, 1e3])
+def test_far_starts_reach_the_same_optimum(scale: float) -> None:
+    golden = goldens.load("sleepstudy_reml")
+    start = golden.varcorr.assign(vcov=golden.varcorr["vcov"] * [scale, 1 / scale, 0.0, 1.0])
+    fit = mfx.learn_covariance(golden.formula, golden.data(), start=mfx.VarCorr.from_frame(start))
+    assert fit.converged
+    assert fit.deviance == pytest.approx(golden.criterion, abs=1e-6)
+
+
+def test_over_parameterised_slopes_end_at_the_boundary() -> None:
+    """Slopes that the data do not have: converged, singular, and named."""
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(20), 15)
+    x = rng.standard_normal((2, 300))
+    y = rng.standard_normal(20)[g] * (1 + 0.5 * x[0]) + rng.standard_normal(300)
+    data = pd.DataFrame({"y": y, "g": g, "x": x[0], "v": x[1]})
+    fit = mfx.learn_covariance("y ~ 1 + x + v + (1 + x + v | g)", data)
+    assert fit.converged
+    assert fit.boundary
+    assert all(name.startswith("g") for name in fit.boundary)
+    # No neighbour inside the cone is better: any positive semidefinite direction lowers the likelihood.
+    S = fit.varcorr["g"].to_numpy()
+    for direction in [np.outer(e, e) for e in rng.standard_normal((20, 3))]:
+        moved = S + 1e-4 * (direction - S)
+        frame = fit.varcorr.to_frame()
+        rows = frame["grp"] == "g"
+        order = ["(Intercept)", "x", "v"]
+        frame.loc[rows, "vcov"] = [
+            moved[order.index(a), order.index(b if isinstance(b, str) else a)]
+            for a, b in frame.loc[rows, ["var1", "var2"]].to_numpy()
+        ]
+        assert loglik_at("y ~ 1 + x + v + (1 + x + v | g)", data, frame) < fit.loglik
+
+
+def loglik_at(formula: str, data: pd.DataFrame, frame: pd.DataFrame) -> float:
+    from mixedfx.covariance.gaussian import GaussianProblem
+    from mixedfx.covariance.parameters import Covariances
+    from mixedfx.design import build_design
+
+    design = build_design(formula, data)
+    varcorr = mfx.VarCorr.from_frame(frame).align(design.predictors.terms)
+    point = Covariances(tuple(b.matrix for b in varcorr.blocks), varcorr.sigma2 or 1.0)
+    return GaussianProblem.of(design, reml=True).at(point).loglik
+
+
+def test_uncorrelated_terms_have_no_covariance() -> None:
+    golden = goldens.load("sleepstudy_uncorrelated")
+    fit = mfx.learn_covariance(golden.formula, golden.data())
+    assert len(fit.varcorr.to_frame()) == 3
+    assert fit.varcorr["Subject"].iloc[0, 1] == 0
+
+
+def test_as_many_coefficients_as_rows_is_refused() -> None:
+    data = pd.DataFrame({"y": [1.0, 2.0, 3.0, 5.0], "g": list("abcd")})
+    with pytest.raises(mfx.errors.DataError, match=r"'g' has 4 coefficients.*4 observations"):
+        mfx.learn_covariance("y ~ 1 + (1 | g)", data)
+
+
+def test_unknown_methods_are_named() -> None:
+    data = goldens.data("sleepstudy")
+    with pytest.raises(mfx.errors.SettingError, match="'mcmc'.*reml.*ml.*nuts"):
+        mfx.learn_covariance("Reaction ~ 1 + (1 | Subject)", data, method="mcmc")
+    with pytest.raises(mfx.errors.SettingError, match="bernoulli.*nuts"):
+        mfx.learn_covariance(
+            "b ~ 1 + (1 | Subject)", data.assign(b=data["Days"] > 4), family="bernoulli", method="reml"
+        )
+
+
+def test_summary_reads_like_lme4s() -> None:
+    golden = goldens.load("sleepstudy_reml")
+    text = str(mfx.learn_covariance(golden.formula, golden.data()).summary())
+    for part in ("REML criterion at convergence: 1743.6283", "Random effects", "Number of obs: 180", "Days"):
+        assert part in text
