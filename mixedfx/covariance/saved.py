@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.csv_tables import read_covariances, read_table
 from mixedfx.errors import DataError
 from mixedfx.jsonable import jsonable
 from mixedfx.varcorr import VarCorr
@@ -108,16 +109,6 @@ def load_covariance(folder: str | Path) -> CovarianceResult:
         ) from error
 
 
-def read_covariances(path: str | Path) -> pd.DataFrame:
-    """A table of covariances as `VarCorr.from_frame` takes it, from a CSV file.
-
-    Only an empty field is a missing value: a factor may be called "NA". A number comes back to its last bit.
-    """
-    frame = _read_text(path)
-    names = [column for column in ("var1", "var2") if column in frame]
-    return frame.assign(**{column: frame[column].where(frame[column] != "", np.nan) for column in names})
-
-
 def file_names(start: str, factors: Iterable[str], end: str) -> dict[str, str]:
     """A distinct file name for each factor; characters that file systems refuse become "-"."""
     names: dict[str, str] = {}
@@ -177,22 +168,8 @@ def _with_se(varcorr: VarCorr, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_named(path: Path, column: str) -> pd.Series:
-    frame = _read_text(path)
-    return pd.Series(frame[column].to_numpy(), index=frame["name"].to_list(), name=column)
-
-
-def _read_text(path: str | Path) -> pd.DataFrame:
-    """A table with its columns of numbers parsed by Python, exactly in every version of pandas."""
-    frame = pd.read_csv(path, dtype=object, keep_default_na=False)
-    numbers = [column for column in ("vcov", "sdcor", "estimate", "se") if column in frame]
-    return frame.assign(**{column: frame[column].map(_number) for column in numbers})
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return text  # left to VarCorr, which names the row
+    frame = read_table(path, ("estimate", "se"))
+    return pd.Series(frame[column].to_numpy(dtype=float), index=frame["name"].to_list(), name=column)
 
 
 def _storable(posterior: DataTree) -> DataTree:

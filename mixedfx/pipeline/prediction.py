@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 import mixedfx as mfx
-from mixedfx.errors import SettingError
+from mixedfx.errors import DataError, SettingError
+from mixedfx.frames import read_columns
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -40,6 +43,8 @@ def write_predictions(
     ------
     SettingError
         The output's name has another ending, or its folder does not exist.
+    DataError
+        A column of levels holds numbers where the fit had text, or the reverse: no level would be found.
     """
     output = Path(output)
     if output.suffix.lower() not in SUFFIXES:
@@ -47,10 +52,25 @@ def write_predictions(
     if not output.parent.is_dir():
         raise SettingError(f"there is no folder {output.parent} to write {output.name} to; make it first")
     fit = mfx.load_coefficients(model)
-    predicted = fit.predict(data, type=kind, new_levels=new_levels, interval=interval)
-    frame = predicted.to_frame("fit") if isinstance(predicted, pd.Series) else predicted
+    frame = read_columns(data, fit.spec.columns)
+    _check_labels(frame, fit.ranef)
+    predicted = fit.predict(frame, type=kind, new_levels=new_levels, interval=interval)
+    table = predicted.to_frame("fit") if isinstance(predicted, pd.Series) else predicted
     if output.suffix.lower() == ".csv":
-        frame.to_csv(output, index=False)
+        table.to_csv(output, index=False)
     else:
-        frame.rename(columns=str).to_parquet(output, index=False)
-    return len(frame)
+        table.rename(columns=str).to_parquet(output, index=False)
+    return len(table)
+
+
+def _check_labels(frame: pd.DataFrame, ranef: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse labels of another kind, which would pass as new levels: a CSV file turns "17" into a number."""
+    for factor, modes in ranef.items():
+        if factor not in frame.columns:  # a combination of columns
+            continue
+        given, fitted = pd.Index(frame[factor].unique().tolist()), pd.Index(modes.index.tolist())
+        if len(given) and is_numeric_dtype(given.dtype) != is_numeric_dtype(fitted.dtype):
+            raise DataError(
+                f"column '{factor}' holds labels such as {given.tolist()[0]!r}, but the fit's are such as "
+                f"{fitted.tolist()[0]!r}; give them in the same type (a Parquet file keeps types, CSV does not)"
+            )

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.covariance.saved import file_names, load_covariance, read_covariances, save_covariance
+from mixedfx.covariance.saved import file_names, load_covariance, save_covariance
+from mixedfx.csv_tables import read_covariances
 from mixedfx.errors import DataError, VarCorrError
 from mixedfx.varcorr import VarCorr
 
@@ -156,13 +157,6 @@ def test_a_table_edited_by_hand_is_what_is_loaded(tmp_path: Path) -> None:
     table.assign(vcov=-1.0).to_csv(tmp_path / "covariances.csv", index=False)
     with pytest.raises(VarCorrError, match="negative variance"):
         load_covariance(tmp_path)
-
-
-def test_a_factor_called_na_stays_a_name(tmp_path: Path) -> None:
-    (tmp_path / "c.csv").write_text("grp,var1,var2,vcov\nNA,(Intercept),,0.5\nNone,nan,,1.5\n")
-    varcorr = VarCorr.from_frame(read_covariances(tmp_path / "c.csv"))
-    assert varcorr.factors == ("NA", "None")
-    assert varcorr["None"].columns.tolist() == ["nan"]
 
 
 def test_no_result_and_missing_parts_are_said(tmp_path: Path) -> None:
