@@ -176,10 +176,7 @@ def _of_csv(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         header = list(pd.read_csv(file, sep=separator, nrows=0).columns)
         names = header if columns is None else list(columns)
         _check_columns(names, header)
-        # By default pandas 2 reads some decimals to the neighbour of the nearest double.
-        frame = pd.read_csv(
-            file, sep=separator, usecols=names, low_memory=False, float_precision="round_trip"
-        )
+        frame = pd.read_csv(file, sep=separator, usecols=names, low_memory=False)
         return cast(pd.DataFrame, frame[names])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"'{file}' cannot be read as CSV: {error}") from error
