@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixedfx.formula.evaluate import Array
 from mixedfx.formula.factor import Factor
 from mixedfx.formula.levels import Codes, level_texts
-from mixedfx.formula.transforms import Array
 
 
 def factor_columns(factor: Factor, codes: Codes, full: bool) -> dict[str, Array]:

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from mixedfx.errors import DataError
 from mixedfx.formula.contrasts import factor_columns
+from mixedfx.formula.evaluate import Array
 from mixedfx.formula.terms import TermList
-from mixedfx.formula.transforms import Array
 from mixedfx.formula.tree import deparse
 from mixedfx.formula.variables import Encoded
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mixedfx.errors import DataError
+from mixedfx.formula.evaluate import Array, State, evaluate
 from mixedfx.formula.factor import holds_categories
 from mixedfx.formula.levels import plain_values
-from mixedfx.formula.transforms import Array, State, evaluate
 from mixedfx.formula.tree import Node, columns_of, deparse
 from mixedfx.frames import column
 

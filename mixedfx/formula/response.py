@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from mixedfx.errors import DataError
+from mixedfx.formula.evaluate import Array
 from mixedfx.formula.factor import Factor, holds_categories
 from mixedfx.formula.levels import factorize, level_texts, some
 from mixedfx.formula.numeric import Numeric, fit_numeric
-from mixedfx.formula.transforms import FACTOR_CALLS, Array
+from mixedfx.formula.transforms import FACTOR_CALLS
 from mixedfx.formula.tree import Call, Name, Node, columns_of, deparse
 from mixedfx.frames import column
 

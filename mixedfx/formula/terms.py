@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 from mixedfx.formula.tokens import formula_error
 from mixedfx.formula.transforms import check_arithmetic, check_call
-from mixedfx.formula.tree import Binary, Bracket, Call, Flag, Name, Node, Number, Unary, deparse, summands
+from mixedfx.formula.tree import (
+    Binary,
+    Bracket,
+    Call,
+    Flag,
+    Name,
+    Node,
+    Number,
+    Unary,
+    columns_of,
+    deparse,
+    summands,
+)
 
 _MOST_TERMS = 2000
 """A power or product that makes more terms than this is a mistake."""
@@ -136,6 +148,8 @@ class _Expansion:
     def variable(self, node: Name | Call) -> list[Term]:
         if isinstance(node, Call):
             check_call(self.text, node)
+            if not columns_of(node):
+                raise formula_error(self.text, node.at, f"{deparse(node)} names no column")
             if node.function == "offset":
                 check_arithmetic(self.text, node.arguments[0])
                 self.offsets.append(node.arguments[0])

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from mixedfx.formula.evaluate import Array
 from mixedfx.formula.factor import Factor, fit_factor, is_factor
 from mixedfx.formula.levels import Codes
 from mixedfx.formula.numeric import Numeric, fit_numeric
-from mixedfx.formula.transforms import Array
 from mixedfx.formula.tree import Node
 
 

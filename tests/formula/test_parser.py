@@ -72,6 +72,8 @@ REFUSED = {
     "y ~ x^1.5 + (1 | g)": "the power of a sum of terms must be a whole number",
     "y ~ TRUE + (1 | g)": "TRUE cannot be a term",
     "y ~ log() + (1 | g)": "log() needs a column",
+    "y ~ I(2) + (1 | g)": "I(2) names no column",
+    "y ~ offset(1) + (1 | g)": "offset(1) names no column",
     "y ~ log(x, 2) + (1 | g)": "takes at most 1",
     "y ~ log(x, base = 2) + (1 | g)": "no option 'base'",
     "y ~ poly(x, 0) + (1 | g)": "'degree' of poly() must be a whole number",
