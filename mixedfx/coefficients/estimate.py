@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -140,36 +140,39 @@ def _check_settings(solver: str, backend: str, tol: float) -> None:
         raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
 
 
-def _as_draws(given: VarCorr | HasVarCorr | Iterable[VarCorr], family: Family) -> tuple[VarCorr, ...]:
+def _as_draws(given: VarCorr | HasVarCorr | Sequence[VarCorr], family: Family) -> tuple[VarCorr, ...]:
     if isinstance(given, VarCorr):
-        draws = (given,)
-    elif isinstance(given, Iterable):
+        draws: tuple[object, ...] = (given,)
+    elif isinstance(given, Sequence):
         draws = tuple(given)
     else:
         draws = (getattr(given, "varcorr", given),)
     if not draws:
         raise VarCorrError("the list of covariances is empty; pass at least one VarCorr")
-    for draw in draws:
-        if not isinstance(draw, VarCorr):
-            raise VarCorrError(
-                f"varcorr must be a VarCorr, a covariance result or a list of VarCorr, not {type(draw).__name__}; "
-                "VarCorr.from_frame() reads a table with columns grp, var1, var2, vcov"
-            )
-        if not draw.freezable:
-            raise NotFreezableError(
-                f"these covariances were not established well enough to be frozen: {draw.why}. To use them all the "
-                "same, learn them with force=True"
-            )
-        if family.has_sigma and draw.sigma2 is None:
-            raise VarCorrError(
-                f"family '{family.name}' needs a residual variance: add a row with grp 'Residual' to the covariances"
-            )
-        if not family.has_sigma and draw.sigma2 is not None:
-            raise VarCorrError(
-                f"family '{family.name}' has no residual variance, but the covariances have a Residual row; were they "
-                "learned with another family?"
-            )
-    return draws
+    return tuple(_checked(draw, family) for draw in draws)
+
+
+def _checked(draw: object, family: Family) -> VarCorr:
+    if not isinstance(draw, VarCorr):
+        raise VarCorrError(
+            f"varcorr must be a VarCorr, a covariance result or a list of VarCorr, not {type(draw).__name__}; "
+            "VarCorr.from_frame() reads a table with columns grp, var1, var2, vcov"
+        )
+    if not draw.freezable:
+        raise NotFreezableError(
+            f"these covariances were not established well enough to be frozen: {draw.why}. To use them all the "
+            "same, learn them with force=True"
+        )
+    if family.has_sigma and draw.sigma2 is None:
+        raise VarCorrError(
+            f"family '{family.name}' needs a residual variance: add a row with grp 'Residual' to the covariances"
+        )
+    if not family.has_sigma and draw.sigma2 is not None:
+        raise VarCorrError(
+            f"family '{family.name}' has no residual variance, but the covariances have a Residual row; were they "
+            "learned with another family?"
+        )
+    return draw
 
 
 def _stats(modes: Sequence[Mode]) -> dict[str, Any]:

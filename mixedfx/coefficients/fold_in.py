@@ -79,9 +79,7 @@ def _new_levels(spec: DesignSpec, data: object, predictors: Predictors) -> Predi
         first = sum(f.shape[1] for f in features)
         features.append(predictors.z(term) * unseen[:, None])
         columns = np.arange(first, first + term.q, dtype=np.int32)
-        terms.append(
-            RandomTerm(Grouping(term.name, codes, levels), term.names, columns, term.free)
-        )
+        terms.append(RandomTerm(Grouping(term.name, codes, levels), term.names, columns, term.free))
     if not terms:
         return None
     return Predictors(

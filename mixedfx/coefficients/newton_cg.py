@@ -187,9 +187,7 @@ def promised_decrement(system: ReducedSystem, rhs: Parts, reduced: Floats) -> fl
     return float(np.sqrt(max(own + float(system.energy(reduced)[0]), 0.0)))
 
 
-def _next_forcing(
-    forcing: float, grad_norm: float, previous: float, tol: float, decrement: float
-) -> float:
+def _next_forcing(forcing: float, grad_norm: float, previous: float, tol: float, decrement: float) -> float:
     """Relative accuracy of the next solve: loose while far, and no tighter than the stopping test needs."""
     chosen = LOOSEST_FORCING
     if np.isfinite(previous):
@@ -201,7 +199,13 @@ def _next_forcing(
 
 
 def _line_search(
-    problem: Problem, x: Parts, step: Parts, eta: Floats, direction: Floats, objective: float, decrement: float
+    problem: Problem,
+    x: Parts,
+    step: Parts,
+    eta: Floats,
+    direction: Floats,
+    objective: float,
+    decrement: float,
 ) -> tuple[float, float]:
     """Largest t in 1, 1/2, 1/4, ... that lowers F enough (Armijo), and F there; (0, F) where none does."""
     # Near the optimum the promised gain drowns in the rounding of F: there the full step is right.

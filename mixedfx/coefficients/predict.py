@@ -65,7 +65,13 @@ def check_levels(spec: DesignSpec, data: object, predictors: Predictors, new_lev
 
 
 def with_interval(
-    family: Family, auxiliary: object, eta: Floats, variance: Floats, level: float, scale: str, index: pd.Index
+    family: Family,
+    auxiliary: object,
+    eta: Floats,
+    variance: Floats,
+    level: float,
+    scale: str,
+    index: pd.Index,
 ) -> pd.DataFrame:
     """fit, lower, upper of the linear predictor or of the mean response."""
     if not 0 < level < 1:

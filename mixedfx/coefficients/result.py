@@ -205,7 +205,8 @@ class CoefficientsResult:
     def residuals(self, data: object) -> pd.Series:
         """Response minus mean response, on the index of `data`."""
         y, _ = self.spec.encode_response(data)
-        return (y - self.fitted(data)).rename("residual")
+        fitted = self.fitted(data)
+        return pd.Series(y - fitted.to_numpy(), index=fitted.index, name="residual")
 
     def fold_in(self, new_rows: object) -> dict[str, pd.DataFrame]:
         """Coefficients of new levels from a few rows, given everything else; nothing is refitted or changed.

@@ -4,10 +4,9 @@
 |---|---|
 | ``fixef.csv`` | name, estimate, se |
 | ``ranef-<k>.parquet`` | level, and each coefficient's conditional mode, mean over the components |
-| ``component-<i>/covariances.csv`` | the covariances, lme4's frame |
-| ``component-<i>/beta.csv``, ``b-<k>.parquet`` | the mode at these covariances |
+| ``b-<i>-<k>.parquet`` | conditional modes of factor k at the i-th covariances |
 | ``rows.parquet`` | level codes and features of the rows, and each component's curvature weights: with them standard errors, draws and intervals are computed as they were before |
-| ``result.json`` | formula and encoding of new data, family, convergence |
+| ``result.json`` | formula and encoding of new data, family, convergence, and for each component its covariances (lme4's frame) and fixed effects |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -53,12 +52,9 @@ def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
     for k, frame in enumerate(result.ranef.values()):
         frame.to_parquet(folder / f"ranef-{k}.parquet")
     for i, component in enumerate(result.mixture.components):
-        own = folder / f"component-{i}"
-        own.mkdir(exist_ok=True)
-        component.varcorr.to_frame().to_csv(own / "covariances.csv", index=False)
-        pd.Series(component.beta, index=result.fixef.index).to_csv(own / "beta.csv", header=False)
         for k, term in enumerate(terms):
-            pd.DataFrame(component.b[term.name], columns=list(term.names)).to_parquet(own / f"b-{k}.parquet")
+            modes = pd.DataFrame(component.b[term.name], columns=list(term.names))
+            modes.to_parquet(folder / f"b-{i}-{k}.parquet")
     pq.write_table(_rows_table(result, layout, terms), folder / "rows.parquet")
     rest = {
         "format": FORMAT,
@@ -68,11 +64,11 @@ def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
         "reason": result.reason,
         "tol": result.tol,
         "n_rows": result.n_rows,
-        "components": len(result.mixture.components),
-        "fixed_columns": layout.fixed_columns.tolist(),
-        "terms": [
-            {"names": t.names, "columns": t.columns.tolist(), "free": t.free.tolist()} for t in terms
+        "components": [
+            {"covariances": c.varcorr.to_frame(), "beta": c.beta} for c in result.mixture.components
         ],
+        "fixed_columns": layout.fixed_columns.tolist(),
+        "terms": [{"names": t.names, "columns": t.columns.tolist(), "free": t.free.tolist()} for t in terms],
         "stats": {**result.stats, "history": [asdict(step) for step in result.stats["history"]]},
     }
     text = json.dumps(jsonable(rest), indent=1, ensure_ascii=False)
@@ -99,7 +95,9 @@ def load_coefficients(folder: str | Path) -> CoefficientsResult:
     try:
         return _load(folder, saved)
     except FileNotFoundError as error:
-        raise DataError(f"the coefficients in {folder} lack a file ({error.filename}); save them again") from error
+        raise DataError(
+            f"the coefficients in {folder} lack a file ({error.filename}); save them again"
+        ) from error
 
 
 def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
@@ -108,19 +106,16 @@ def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
     predictors = _predictors(table, saved, spec)
     operator = NumbaOperator(arrange(predictors))
     components = []
-    for i in range(saved["components"]):
-        own = folder / f"component-{i}"
-        # An empty field is the only missing value: a factor may be called "NA".
-        frame = pd.read_csv(own / "covariances.csv", keep_default_na=False, float_precision="round_trip")
-        varcorr = VarCorr.from_frame(frame).align(predictors.terms)
+    for i, own in enumerate(saved["components"]):
+        varcorr = VarCorr.from_frame(pd.DataFrame(own["covariances"])).align(predictors.terms)
         lambdas = Lambdas.of(operator.layout, {b.factor: b.factor_matrix() for b in varcorr.blocks})
         omega = _column(table, f"omega-{i}")[operator.layout.order]
-        beta = pd.read_csv(own / "beta.csv", header=None, float_precision="round_trip")
         b = {
-            name: pd.read_parquet(own / f"b-{k}.parquet").to_numpy() for k, name in enumerate(spec.factors)
+            name: pd.read_parquet(folder / f"b-{i}-{k}.parquet").to_numpy()
+            for k, name in enumerate(spec.factors)
         }
         normal = LaplaceNormal(eliminate(operator, lambdas, omega))
-        components.append(Component(varcorr, beta[1].to_numpy(dtype=float), b, normal))
+        components.append(Component(varcorr, np.array(own["beta"], dtype=float), b, normal))
     history = tuple(NewtonStep(**step) for step in saved["stats"]["history"])
     return CoefficientsResult(
         spec=spec,

@@ -22,8 +22,8 @@ class DenseReduced:
 
     Attributes
     ----------
-    G
-        D_o' T_e D_o in b, lower triangle (see `RowOperator.dense_reduced`); None where it was not kept.
+    elimination
+        What was reduced.
     U
         Upper Cholesky factor of S, shape (n_rest, n_rest).
     """
@@ -52,16 +52,15 @@ class DenseReduced:
 
     def half_solve(self, b: Floats) -> Floats:
         """U'^-1 b, so that its crossproduct is b'S^-1 b."""
-        return scipy.linalg.solve_triangular(self.U, b, trans="T", check_finite=False)
+        return scipy.linalg.solve_triangular(self.U, b, trans=1, check_finite=False)
 
     def inverse(self, *, with_fixed: bool) -> Floats:
         """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
         n = len(self.U) if with_fixed else self.n_random
         inverse = np.zeros_like(self.U)
         if n:
-            upper, info = scipy.linalg.lapack.dpotri(self.U[:n, :n], lower=0)
-            if info:
-                raise ConvergenceError("the reduced matrix is singular: fixed effects are collinear")
+            (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
+            upper, _ = potri(self.U[:n, :n], lower=0)
             inverse[:n, :n] = np.triu(upper) + np.triu(upper, 1).T
         return inverse
 
@@ -76,13 +75,14 @@ def dense_reduced(elimination: Elimination) -> DenseReduced:
     """
     G = elimination.operator.dense_reduced(elimination.omega, elimination.M)
     S = scaled_with_penalty(G, elimination.lambdas)
-    # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-    U, info = scipy.linalg.lapack.dpotrf(S.T, lower=0, clean=1, overwrite_a=1)
-    if info > 0:
+    try:
+        # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
+        U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+    except scipy.linalg.LinAlgError as error:
         raise ConvergenceError(
             "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
             "scales that differ by many powers of ten?"
-        )
+        ) from error
     return DenseReduced(elimination, U)
 
 

@@ -13,9 +13,7 @@ from mixedfx.linalg.kernels import _FAST, _value
 
 
 @njit(inline="always")
-def _collect(
-    j, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, position, touched, B
-):
+def _collect(j, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, position, touched, B):
     """Fill touched[:n] and B[:n] (transposed: (touched, q)) for level j; returns n. `position` is -1 throughout."""
     n, q = 0, cols_e.shape[0]
     for r in range(ptr[j], ptr[j + 1]):
@@ -44,13 +42,12 @@ def _collect(
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def dense_reduced(
-    parts, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, n_rest
-):
+def dense_reduced(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, n_rest):
     """Lower triangle of G = D_o' (W - W Z_e M Z_e' W) D_o, shape (n_rest, n_rest); upper triangle left zero.
 
-    Each of `parts` threads walks all rows and writes the rows of G that are its own (index modulo parts): no copies.
+    Every thread walks all rows and writes the rows of G that are its own (index modulo threads): no copies.
     """
+    parts = chunks.shape[0] - 1
     G = np.zeros((n_rest, n_rest))
     q = cols_e.shape[0]
     longest = 0
@@ -109,9 +106,7 @@ def dense_reduced(
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def level_quadratic(
-    chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, H
-):
+def level_quadratic(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, H):
     """B_j H B_j' for every level j of the eliminated factor, shape (J, q, q); H symmetric (n_rest, n_rest), full."""
     q = cols_e.shape[0]
     out = np.zeros((ptr.shape[0] - 1, q, q))

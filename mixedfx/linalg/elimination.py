@@ -60,9 +60,7 @@ class Elimination:
     def recover(self, rhs: Parts, x_rest: Floats) -> tuple[Parts, Floats]:
         """All of x from its rest, and the rows D Lambda x, shape (N, m)."""
         h = self.lambdas.e_times(self.A_inverse @ rhs.e)
-        sums, rows = self.operator.back_substitute(
-            self.omega, self.M, h, self.lambdas.rest_times(x_rest)
-        )
+        sums, rows = self.operator.back_substitute(self.omega, self.M, h, self.lambdas.rest_times(x_rest))
         x_e = self.A_inverse @ (rhs.e - self.lambdas.e_transpose_times(sums))
         return Parts(x_e, x_rest), rows
 
@@ -74,9 +72,7 @@ def eliminate(operator: RowOperator, lambdas: Lambdas, omega: Floats) -> Elimina
     factor = lambdas.e
     A = factor.T @ blocks.e @ factor + np.eye(len(factor))
     A_inverse, logdet = inverse_and_logdet(A)
-    return Elimination(
-        operator, lambdas, omega, blocks, A_inverse, factor @ A_inverse @ factor.T, logdet
-    )
+    return Elimination(operator, lambdas, omega, blocks, A_inverse, factor @ A_inverse @ factor.T, logdet)
 
 
 def inverse_and_logdet(A: Floats) -> tuple[Floats, float]:

@@ -63,9 +63,9 @@ def matvec(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, e
         for j in range(chunks[t], chunks[t + 1]):
             for r in range(ptr[j], ptr[j + 1]):
                 for c in range(m):
-                    out[r, c] = _gather(
-                        features, codes, cols_r, first, start, cols_x, r, v, c
-                    ) + _eliminated(features, cols_e, r, e[j], c)
+                    out[r, c] = _gather(features, codes, cols_r, first, start, cols_x, r, v, c) + _eliminated(
+                        features, cols_e, r, e[j], c
+                    )
     return out
 
 
@@ -103,9 +103,7 @@ def cross(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, om
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def reduced_product(
-    chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, v, longest
-):
+def reduced_product(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, v, longest):
     """D_o' (W - W Z_e M Z_e' W) D_o v, shape (T, n_rest, m), to be summed over T; M (J, q, q), v (n_rest, m).
 
     `longest` is the largest number of rows of a level: a level's rows are kept between its two sweeps.
@@ -140,9 +138,7 @@ def reduced_product(
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def back_substitute(
-    chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, h, v
-):
+def back_substitute(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, h, v):
     """(sums = Z_e' W D_o v, shape (J, q, m); rows D_o v + Z_e (h - M sums), shape (N, m)); h (J, q, m)."""
     m, q = v.shape[1], cols_e.shape[0]
     sums = np.zeros((ptr.shape[0] - 1, q, m))

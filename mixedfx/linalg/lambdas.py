@@ -33,9 +33,7 @@ class Lambdas:
     @classmethod
     def of(cls, layout: RowLayout, factors: Mapping[str, Floats]) -> Lambdas:
         """From factor name -> Lambda_k."""
-        return cls(
-            layout, factors[layout.eliminated.name], tuple(factors[b.term.name] for b in layout.rest)
-        )
+        return cls(layout, factors[layout.eliminated.name], tuple(factors[b.term.name] for b in layout.rest))
 
     def rest_times(self, v: Floats) -> Floats:
         """Lambda_o v, v (n_rest, m)."""
@@ -74,7 +72,8 @@ class Lambdas:
         """A vector over all coefficients as factor -> (J, q, m)."""
         out = {self.layout.eliminated.name: b.e}
         for block in self.layout.rest:
-            out[block.term.name] = b.rest[block.slice].reshape(block.n_levels, block.q, -1)
+            shape = (block.n_levels, block.q, b.rest.shape[1])
+            out[block.term.name] = b.rest[block.slice].reshape(shape)
         return out
 
     def penalty(self, v: Floats) -> Floats:
@@ -86,6 +85,7 @@ class Lambdas:
     def _rest(self, v: Floats, *, transpose: bool) -> Floats:
         out = v.copy()
         for block, factor in zip(self.layout.rest, self.rest, strict=True):
-            levels = v[block.slice].reshape(block.n_levels, block.q, -1)
-            out[block.slice] = ((factor.T if transpose else factor) @ levels).reshape(-1, v.shape[1])
+            levels = v[block.slice].reshape(block.n_levels, block.q, v.shape[1])
+            image = (factor.T if transpose else factor) @ levels
+            out[block.slice] = image.reshape(block.stop - block.start, v.shape[1])
         return out

@@ -128,9 +128,7 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
     first = int(np.argmax(size))
     eliminated = terms[first]
     # The largest remaining factor sorts within a level, so that equal pairs are neighbours and gathers walk forward.
-    others = sorted(
-        (t for i, t in enumerate(terms) if i != first), key=lambda t: -t.grouping.n_levels * t.q
-    )
+    others = sorted((t for i, t in enumerate(terms) if i != first), key=lambda t: -t.grouping.n_levels * t.q)
     keys = [eliminated.grouping.codes] + [t.grouping.codes for t in others[:1]]
     order = np.lexsort(keys[::-1]).astype(np.int64)
     counts = np.bincount(eliminated.grouping.codes, minlength=eliminated.grouping.n_levels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +159,7 @@ class NumbaOperator:
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
 
-        threads, *rest = self._rows()
-        return dense_kernels.dense_reduced(len(threads) - 1, *rest, omega, M, self.layout.n_rest)
+        return dense_kernels.dense_reduced(*self._rows(), omega, M, self.layout.n_rest)
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
@@ -172,7 +171,7 @@ class NumbaOperator:
 
         return self.layout.chunks(numba.get_num_threads())
 
-    def _rows(self) -> tuple:
+    def _rows(self) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]:
         """The arguments that all kernels begin with."""
         o = self.layout
         return (

@@ -49,8 +49,8 @@ class ReducedSystem:
         layout = self.elimination.operator.layout
         z = np.empty_like(r)
         for block, inverse in zip(layout.rest, self.inverses, strict=True):
-            levels = r[block.slice].reshape(block.n_levels, block.q, -1)
-            z[block.slice] = (inverse @ levels).reshape(-1, r.shape[1])
+            levels = r[block.slice].reshape(block.n_levels, block.q, r.shape[1])
+            z[block.slice] = (inverse @ levels).reshape(block.stop - block.start, r.shape[1])
         z[layout.beta_start :] = self.beta_inverse @ r[layout.beta_start :]
         return self.coarse.correct(z, r)
 

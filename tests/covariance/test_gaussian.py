@@ -25,7 +25,7 @@ def at(m: Model) -> Covariances:
     return Covariances(tuple(m.sigmas[t.name] for t in m.design.predictors.terms), m.sigma2)
 
 
-def dense_loglik(m: Model, design: Design, problem: GaussianProblem, phi: np.ndarray) -> float:
+def dense_loglik(design: Design, problem: GaussianProblem, phi: np.ndarray) -> float:
     point = problem.space.point(phi)
     sigmas = {t.name: S for t, S in zip(problem.space.terms, point.matrices, strict=True)}
     dense = DenseModel.of(design.predictors, sigmas)
@@ -33,15 +33,13 @@ def dense_loglik(m: Model, design: Design, problem: GaussianProblem, phi: np.nda
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000), reml=st.booleans(), singular=st.booleans()
-)
+@given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000), reml=st.booleans(), singular=st.booleans())
 def test_loglik(kind: str, seed: int, reml: bool, singular: bool) -> None:
     m = model(kind, seed, singular=singular)
     design = weighted(m, seed)
     problem = GaussianProblem.of(design, reml=reml)
     got = problem.at(at(m)).loglik
-    assert got == pytest.approx(dense_loglik(m, design, problem, problem.space.vector(at(m))), abs=1e-8)
+    assert got == pytest.approx(dense_loglik(design, problem, problem.space.vector(at(m))), abs=1e-8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,7 +52,7 @@ def test_score(kind: str, reml: bool) -> None:
     h = 1e-5
     steps = np.eye(len(phi)) * h
     numeric = [
-        (dense_loglik(m, design, problem, phi + e) - dense_loglik(m, design, problem, phi - e)) / (2 * h)
+        (dense_loglik(design, problem, phi + e) - dense_loglik(design, problem, phi - e)) / (2 * h)
         for e in steps
     ]
     # The log-likelihood is about 1e2 with rounding 1e-13 of it: differences are good to 1e-6.

@@ -27,7 +27,9 @@ def test_agrees_with_lme4(case: str) -> None:
     free = both["se"].notna()
     assert (np.abs(both["vcov"] - both["vcov_lme4"])[free] < 1e-4 * both["se"][free]).all()
     assert (both["vcov_lme4"][~free].abs() < 1e-8).all()
-    np.testing.assert_allclose(fit.fixef[golden.fixef.index], golden.fixef, atol=1e-6 * golden.fixef.abs().max())
+    np.testing.assert_allclose(
+        fit.fixef[golden.fixef.index], golden.fixef, atol=1e-6 * golden.fixef.abs().max()
+    )
     np.testing.assert_allclose(fit.fixef_se[golden.fixef.index], golden.fixef_se, rtol=1e-5)
     np.testing.assert_allclose(fit.sigma, golden.sigma, rtol=1e-5)
     assert bool(fit.boundary) == golden.singular
@@ -115,9 +117,9 @@ def test_as_many_coefficients_as_rows_is_refused() -> None:
 
 def test_unknown_methods_are_named() -> None:
     data = goldens.data("sleepstudy")
-    with pytest.raises(mfx.errors.SettingError, match="'mcmc'.*reml.*ml.*nuts"):
+    with pytest.raises(mfx.errors.SettingError, match=r"'mcmc'.*reml.*ml.*nuts"):
         mfx.learn_covariance("Reaction ~ 1 + (1 | Subject)", data, method="mcmc")
-    with pytest.raises(mfx.errors.SettingError, match="bernoulli.*nuts"):
+    with pytest.raises(mfx.errors.SettingError, match=r"bernoulli.*nuts"):
         mfx.learn_covariance(
             "b ~ 1 + (1 | Subject)", data.assign(b=data["Days"] > 4), family="bernoulli", method="reml"
         )
