@@ -51,6 +51,9 @@ class CovarianceResult:
         DataTree of the draws (MCMC), else None.
     fits
         Factor -> the fit its block was read from, for the subsample strategy "per-factor"; else empty.
+    rows
+        int64: positions of the rows used among the complete rows of the data given; None for all of them, or where
+        it is not known (a result of several fits has them in its `fits`).
     """
 
     formula: str
@@ -70,6 +73,7 @@ class CovarianceResult:
     thresholds: pd.Series | None = None
     posterior: DataTree | None = None
     fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
+    rows: NDArray[np.int64] | None = None
 
     @property
     def sigma(self) -> float | None:
