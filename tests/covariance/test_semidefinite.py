@@ -20,7 +20,9 @@ def space(*free: NDArray[np.bool_]) -> ParameterSpace:
     for k, mask in enumerate(free):
         q = len(mask)
         grouping = Grouping(f"g{k}", np.zeros(1, dtype=np.int32), pd.RangeIndex(2))
-        terms.append(RandomTerm(grouping, tuple(f"c{i}" for i in range(q)), np.arange(q, dtype=np.int32), mask))
+        terms.append(
+            RandomTerm(grouping, tuple(f"c{i}" for i in range(q)), np.arange(q, dtype=np.int32), mask)
+        )
     return ParameterSpace.of(tuple(terms))
 
 
