@@ -48,7 +48,7 @@ class Report(Protocol):
             What runs, in a word or two: "Newton", "sampling". One label is one bar; a smaller `done` than the
             last one of the same label starts it again.
         done, total
-            Units finished, and in all (None where not known). ``done == total`` ends the bar.
+            Units finished, and in all (None where not known). ``done == total`` ends the bar, which then disappears.
         note
             One short remark about the state: "max|grad| 3e-5", "2 divergences".
         """
@@ -129,6 +129,7 @@ def _bars(console: Console | None = None) -> Iterator[Report]:
                 tasks[label] = display.add_task(label, total=total, note=note)
             elif done < display.tasks[display.task_ids.index(tasks[label])].completed:
                 display.reset(tasks[label], total=total)
-            display.update(tasks[label], completed=done, total=total, note=note)
+            going_on = total is None or done < total
+            display.update(tasks[label], completed=done, total=total, note=note, visible=going_on)
 
         yield report
