@@ -5,6 +5,7 @@
 | ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor) and ``se``; may be edited |
 | ``fixef.csv``, ``thresholds.csv`` | name, estimate, se |
 | ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
+| ``rows.parquet`` | positions of the rows used, where the fit knows them |
 | ``posterior.nc`` | the draws as NetCDF, group by group |
 | ``fits/<factor>/`` | the same again for the fits that a per-factor result was put together from |
 | ``result.json`` | the rest: formula, method, likelihood, convergence, and the file of each factor |
@@ -57,6 +58,8 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
     ranef = file_names("ranef-", result.ranef, ".parquet")
     for factor, name in ranef.items():
         result.ranef[factor].to_parquet(folder / name)
+    if result.rows is not None:
+        pd.DataFrame({"row": result.rows}).to_parquet(folder / "rows.parquet")
     if result.posterior is not None:
         _storable(result.posterior).to_netcdf(folder / "posterior.nc", engine="h5netcdf")
     fits = _fit_folders(result.fits)
@@ -76,6 +79,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "n_levels": result.n_levels,
         "ranef": ranef,
         "thresholds": result.thresholds is not None,
+        "rows": result.rows is not None,
         "posterior": result.posterior is not None,
         "fits": fits,
         "stats": result.stats,
@@ -149,6 +153,7 @@ def _load(folder: Path) -> CovarianceResult:
         n_levels=saved["n_levels"],
         thresholds=_read_named(folder / "thresholds.csv", "estimate") if saved["thresholds"] else None,
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
+        rows=pd.read_parquet(folder / "rows.parquet")["row"].to_numpy() if saved["rows"] else None,
         fits={factor: fits[name] for factor, name in saved["fits"].items()},
     )
 

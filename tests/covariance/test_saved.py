@@ -88,6 +88,7 @@ def result(with_posterior: bool = True) -> CovarianceResult:
         stats={"seconds": np.float64(1.5), "rhat": np.array([1.3, np.nan])},
         n_rows=100,
         n_levels={factor: len(labels) for factor, labels in LABELS.items()},
+        rows=np.array([2, 3, 5, 7], dtype=np.int64),
         thresholds=pd.Series([-0.5, 1.5], index=["1|2", "2|3"]),
         posterior=posterior() if with_posterior else None,  # pyright: ignore[reportArgumentType]
     )
@@ -108,6 +109,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(loaded.ranef[factor], modes, check_exact=True, check_freq=False)
     assert (loaded.varcorr.freezable, loaded.varcorr.why) == (False, "R-hat of 1.3, run longer")
     assert np.isnan(loaded.loglik)
+    np.testing.assert_array_equal(loaded.rows, saved.rows, strict=True)
     assert loaded.stats == {"seconds": 1.5, "rhat": [1.3, None]}
     same = ("formula", "family", "method", "converged", "boundary", "n_rows", "n_levels")
     assert all(getattr(loaded, name) == getattr(saved, name) for name in same)
@@ -140,9 +142,10 @@ def test_per_factor_fits_are_kept(tmp_path: Path) -> None:
 
 def test_a_fit_shared_by_two_factors_is_saved_once_and_stays_shared(tmp_path: Path) -> None:
     whole = result(with_posterior=False)
-    save_covariance(replace(whole, fits={"user": whole, "grade": whole}), tmp_path)
+    save_covariance(replace(whole, rows=None, fits={"user": whole, "grade": whole}), tmp_path)
     assert [path.name for path in (tmp_path / "fits").iterdir()] == ["user"]
     loaded = load_covariance(tmp_path)
+    assert loaded.rows is None
     assert loaded.fits["user"] is loaded.fits["grade"]
 
 
