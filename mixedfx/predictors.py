@@ -93,9 +93,7 @@ class Predictors:
         """The rows z_r of one random term, shape (N, q)."""
         return self.columns(term.columns)
 
-    def eta(
-        self, beta: NDArray[np.float64], b: dict[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def eta(self, beta: NDArray[np.float64], b: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """The linear predictor, shape (N,); levels coded -1 contribute nothing.
 
         `beta` has shape (p,), ``b[factor]`` shape (J, q).

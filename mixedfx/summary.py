@@ -67,5 +67,7 @@ def _formatted(table: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_float_dtype(column):
             out[name] = ["" if pd.isna(value) else f"{value:.5g}" for value in column]
         else:
-            out[name] = ["" if value is None or value is pd.NA or value != value else value for value in column]
+            out[name] = [
+                "" if value is None or value is pd.NA or value != value else value for value in column
+            ]
     return out

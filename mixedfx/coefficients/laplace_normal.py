@@ -76,13 +76,17 @@ class LaplaceNormal:
         V_beta, K = self._fixed
         return own + K[factor] @ V_beta @ np.swapaxes(K[factor], 1, 2)
 
-    def variances(self, d: Parts) -> Floats:
-        """d'C^-1 d for every column of `d` (in b), shape (m,)."""
+    def covariances(self, d: Parts) -> Parts:
+        """C^-1 d (in b): covariances of all coefficients with the combination in each column of `d`."""
         elimination = self.elimination
         rhs = elimination.lambdas.transpose_times(d)
         solution = self._system.solve(elimination.reduce(rhs), tol=SOLVE_TOL)
-        x, _ = elimination.recover(rhs, solution.x)
-        return np.einsum("jim,jim->m", rhs.e, x.e) + np.einsum("im,im->m", rhs.rest, x.rest)
+        return elimination.lambdas.times(elimination.recover(rhs, solution.x)[0])
+
+    def variances(self, d: Parts) -> Floats:
+        """d'C^-1 d for every column of `d` (in b), shape (m,)."""
+        x = self.covariances(d)
+        return np.einsum("jim,jim->m", d.e, x.e) + np.einsum("im,im->m", d.rest, x.rest)
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
         """n draws from N(0, C^-1): (beta (p, n), factor -> (J, q, n)).

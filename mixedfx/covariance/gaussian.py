@@ -94,9 +94,13 @@ class GaussianPoint:
         """Conditional modes, factor -> (J, q)."""
         return _by_factor(self.elimination.lambdas, self.elimination.lambdas.times(self._solution[0]))
 
-    @cached_property
+    @property
     def loglik(self) -> float:
         """(Restricted) log-likelihood with all constants."""
+        return self._loglik
+
+    @cached_property
+    def _loglik(self) -> float:
         problem = self.problem
         n, p = len(problem.y), problem.layout.p
         logdet_V = (

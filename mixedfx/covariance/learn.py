@@ -152,7 +152,7 @@ def _check_method(method: str | None, family: Family) -> str:
     available = METHODS if gaussian else tuple(m for m in METHODS if m not in LIKELIHOODS)
     if method is None and gaussian:
         return "reml"
-    if method not in available:
+    if method is None or method not in available:
         given = "needs a method" if method is None else f"has no method {method!r}"
         raise SettingError(f"family '{family.name}' {given}; available: {', '.join(map(repr, available))}")
     return method

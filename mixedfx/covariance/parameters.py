@@ -76,6 +76,7 @@ class ParameterSpace:
     def varcorr(self, point: Covariances, *, has_sigma: bool) -> VarCorr:
         """As the artefact that is frozen."""
         blocks = tuple(
-            CovarianceBlock(t.name, t.names, S, t.free) for t, S in zip(self.terms, point.matrices, strict=True)
+            CovarianceBlock(t.name, t.names, S, t.free)
+            for t, S in zip(self.terms, point.matrices, strict=True)
         )
         return VarCorr(blocks, point.sigma2 if has_sigma else None)

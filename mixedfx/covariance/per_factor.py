@@ -72,12 +72,14 @@ def _standard_errors(
     share: np.ndarray,
     varcorr: VarCorr,
 ) -> pd.DataFrame:
-    own = [fit.standard_errors[fit.standard_errors["grp"] == factor] for factor, fit in fits.items()]
+    own = [_rows_of(fit.standard_errors, factor) for factor, fit in fits.items()]
     if varcorr.sigma2 is not None:
-        residual = [fit.standard_errors[fit.standard_errors["grp"] == RESIDUAL] for fit in distinct]
-        errors = np.array([float(frame["se"].iloc[0]) for frame in residual])
-        pooled = residual[0].iloc[[0]].assign(
-            vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=float(np.sqrt(share**2 @ errors**2))
-        )
-        own.append(pooled)
+        residual = [_rows_of(fit.standard_errors, RESIDUAL) for fit in distinct]
+        errors = np.array([frame["se"].to_numpy()[0] for frame in residual])
+        error = float(np.sqrt(share**2 @ errors**2))
+        own.append(residual[0].assign(vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=error))
     return pd.concat(own, ignore_index=True)
+
+
+def _rows_of(frame: pd.DataFrame, group: str) -> pd.DataFrame:
+    return frame.loc[frame["grp"].to_numpy() == group]

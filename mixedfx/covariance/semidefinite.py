@@ -98,9 +98,7 @@ class _Cone:
         value, gradient, hessian = 0.0, np.zeros(n), np.zeros((n, n))
         inverses = [np.linalg.inv(S) for S in point.matrices]
         value -= sum(np.linalg.slogdet(S)[1] for S in point.matrices)
-        images = []
-        for entry in self.space.entries:
-            images.append(inverses[entry.term] @ self.space.basis(entry))
+        images = [inverses[entry.term] @ self.space.basis(entry) for entry in self.space.entries]
         for a, first in enumerate(self.space.entries):
             gradient[a] = -np.trace(images[a])
             for b, second in enumerate(self.space.entries):

@@ -44,6 +44,10 @@ class Bernoulli(Family):
         return float(logit(np.clip(np.average(y, weights=weights), 1e-6, 1 - 1e-6)))
 
     def sample(
-        self, eta: Array, rng: np.random.Generator, auxiliary: object = None, weights: Array | None = None  # noqa: ARG002
+        self,
+        eta: Array,
+        rng: np.random.Generator,
+        auxiliary: object = None,  # noqa: ARG002
+        weights: Array | None = None,  # noqa: ARG002
     ) -> Array:
         return (rng.random(eta.shape) < expit(eta)).astype(float)

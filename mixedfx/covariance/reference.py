@@ -1,0 +1,219 @@
+"""A normal approximation of the model at a reference point: what the sampler's coordinates are built from.
+
+The data of each level are summed up in A_j = Z_j'WZ_j and r_j = Z_j'W(z - X beta - other factors), with weights W and
+working response z of one iteratively reweighted step (exact for gaussian data). Nothing here has to be accurate: a poor
+reference costs effective draws, never correctness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.design import Design
+from mixedfx.families import Family
+from mixedfx.predictors import RandomTerm
+from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+SWEEPS = 20
+"""Rounds of backfitting; the slow directions (level means against the intercept) are projected out in each."""
+
+
+@dataclass(frozen=True, eq=False)
+class LevelInformation:
+    """What the data say about one factor's levels, in the units of the coefficients.
+
+    Attributes
+    ----------
+    Sigma
+        Covariance at the reference point, shape (q, q), positive definite.
+    precision
+        A_j, shape (J, q, q).
+    score
+        r_j, shape (J, q).
+    projection
+        (X'WX)^-1 X'WZ, shape (p, J, q): the part of the fixed effects' columns in each level's columns.
+    """
+
+    Sigma: Floats
+    precision: Floats
+    score: Floats
+    projection: Floats
+
+    def reliability(self) -> Floats:
+        """Share of each coefficient's posterior precision that its level's data give, shape (J, q)."""
+        information = np.einsum("jaa->ja", self.precision) * np.diag(self.Sigma)
+        return information / (1 + information)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The reference point.
+
+    Attributes
+    ----------
+    sigma2
+        Residual variance, None for families without one.
+    fixed
+        Weighted least squares coefficients of the linear predictor (without offset) on X, shape (p,).
+    fixed_precision
+        X'WX, shape (p, p).
+    levels
+        One `LevelInformation` a random term.
+    """
+
+    sigma2: float | None
+    fixed: Floats
+    fixed_precision: Floats
+    levels: tuple[LevelInformation, ...]
+
+
+def reference_point(design: Design, family: Family, start: VarCorr | None = None) -> Reference:
+    """Approximate mode of (beta, b) at the covariances `start`, or at moment estimates made on the way.
+
+    The estimates are those of expectation-maximisation with the levels taken as independent given the data, on the
+    working response (penalised quasi-likelihood; Breslow & Clayton 1993).
+    """
+    state = _State(design, family, start)
+    for _ in range(SWEEPS):
+        state.sweep(learn=start is None)
+    return state.reference()
+
+
+class _State:
+    """Backfitting: beta, b and the covariances in turn."""
+
+    def __init__(self, design: Design, family: Family, start: VarCorr | None) -> None:
+        predictors = design.predictors
+        self.design, self.family = design, family
+        self.terms = predictors.terms
+        self.X = predictors.X()
+        self.Z = [predictors.z(term) for term in self.terms]
+        eta = np.full(design.n_rows, family.start_eta(design.y, design.weights))
+        variance = 1.0
+        if family.has_sigma:
+            variance = float(np.average((design.y - eta) ** 2, weights=design.weights)) or 1.0
+        self.sigma2 = variance / 2
+        self.Sigma = [np.diag(variance / 4 / term.q / _mean_square(z)) for term, z in self._pairs()]
+        if start is not None:
+            self.Sigma = [block.matrix for block in start.align(self.terms)]
+            self.sigma2 = start.sigma2 or self.sigma2
+        self.b = [np.zeros((term.grouping.n_levels, term.q)) for term in self.terms]
+        self.beta = np.zeros(self.X.shape[1])
+        self.eta = eta
+        self._weigh()
+        self._fit_fixed()
+
+    def sweep(self, *, learn: bool) -> None:
+        for k in range(len(self.terms)):
+            self._fit_levels(k, learn=learn)
+        self._fit_fixed()
+        if learn and self.family.has_sigma:
+            self._learn_sigma2()
+        self._weigh()
+
+    def reference(self) -> Reference:
+        XWX = (self.X * self.W[:, None]).T @ self.X
+        levels = tuple(self._information(k, XWX) for k in range(len(self.terms)))
+        fixed = _solve(XWX, self.X.T @ (self.W * (self.X @ self.beta + self._random())))
+        return Reference(self.sigma2 if self.family.has_sigma else None, fixed, XWX, levels)
+
+    def _pairs(self) -> list[tuple[RandomTerm, Floats]]:
+        return list(zip(self.terms, self.Z, strict=True))
+
+    def _weigh(self) -> None:
+        """Weights and working response (without offset) at the present eta."""
+        auxiliary = float(self.sigma2) if self.family.has_sigma else None
+        d = self.family.derivatives(self.design.y, self.eta, auxiliary)
+        # Rows whose probability is all but 0 or 1 would get working responses without bound.
+        curvature = np.maximum(d.d2, 1e-3 * (self.family.hessian_bound or 0.0))
+        self.W = self.design.weights * curvature
+        self.z = self.eta - self.design.predictors.offset - d.d1 / curvature
+        self.A = [_level_products(term, z, self.W) for term, z in self._pairs()]
+
+    def _random(self, without: int | None = None) -> Floats:
+        parts = [
+            np.einsum("rq,rq->r", z, b[term.grouping.codes])
+            for k, (term, z, b) in enumerate(zip(self.terms, self.Z, self.b, strict=True))
+            if k != without
+        ]
+        return np.sum(parts, axis=0) if parts else np.zeros(self.design.n_rows)
+
+    def _score(self, k: int) -> Floats:
+        residual = self.W * (self.z - self.X @ self.beta - self._random(without=k))
+        return _level_sums(self.terms[k], self.Z[k] * residual[:, None])
+
+    def _fit_levels(self, k: int, *, learn: bool) -> None:
+        covariance = self._conditional(k)
+        self.b[k] = np.einsum("jab,jb->ja", covariance, self._score(k))
+        if learn:
+            moments = (covariance.sum(axis=0) + self.b[k].T @ self.b[k]) / len(self.b[k])
+            self.Sigma[k] = np.where(self.terms[k].free, moments, 0.0)
+
+    def _conditional(self, k: int) -> Floats:
+        """(A_j + Sigma^-1)^-1 without inverting Sigma, which may be singular; shape (J, q, q)."""
+        return np.linalg.solve(np.eye(self.terms[k].q) + self.Sigma[k] @ self.A[k], self.Sigma[k])
+
+    def _fit_fixed(self) -> None:
+        XWX = (self.X * self.W[:, None]).T @ self.X
+        self.beta = _solve(XWX, self.X.T @ (self.W * (self.z - self._random())))
+        self.eta = self.design.predictors.offset + self.X @ self.beta + self._random()
+
+    def _learn_sigma2(self) -> None:
+        residual = self.design.y - self.eta
+        used = self.X.shape[1] + sum(
+            np.einsum("jab,jba->", self._conditional(k), self.A[k]) for k in range(len(self.terms))
+        )
+        freedom = max(self.design.n_rows - used, 1.0)
+        self.sigma2 = max(float(residual @ (self.design.weights * residual)) / freedom, 1e-12 * self.sigma2)
+
+    def _information(self, k: int, XWX: Floats) -> LevelInformation:
+        term, z = self.terms[k], self.Z[k]
+        sums = [_level_sums(term, z * (self.W * x)[:, None]) for x in self.X.T]
+        XWZ = np.reshape(sums, (len(sums), -1))
+        projection = _solve(XWX, XWZ).reshape(len(sums), term.grouping.n_levels, term.q)
+        return LevelInformation(_floored(self.Sigma[k], self.A[k]), self.A[k], self._score(k), projection)
+
+
+def _floored(Sigma: Floats, A: Floats) -> Floats:
+    """Sigma with each variance at least the standard error that its estimate has at zero.
+
+    That error is sqrt(2 / sum_j A_jj^2): below it the data cannot tell the variance from 0, and it is the scale on
+    which the sampler has to move. Correlations are kept away from +-1 by as much.
+    """
+    floor = np.sqrt(2 / np.maximum(np.einsum("jaa->ja", A) ** 2, 1e-300).sum(axis=0))
+    variances = np.diag(Sigma)
+    scale = np.sqrt(np.maximum(variances, floor))
+    correlation = np.clip(Sigma / np.outer(scale, scale), -0.9, 0.9)
+    np.fill_diagonal(correlation, 1.0)
+    smallest = float(np.linalg.eigvalsh(correlation)[0])
+    if smallest < 0.05:
+        correlation = (correlation + (0.05 - smallest) * np.eye(len(scale))) / (1.05 - smallest)
+    return correlation * np.outer(scale, scale)
+
+
+def _mean_square(z: Floats) -> Floats:
+    size = (z**2).mean(axis=0)
+    return np.where(size > 0, size, 1.0)
+
+
+def _level_sums(term: RandomTerm, rows: Floats) -> Floats:
+    """Sums over each level's rows, shape (J, q)."""
+    codes, J = term.grouping.codes, term.grouping.n_levels
+    return np.stack([np.bincount(codes, column, minlength=J) for column in rows.T], axis=1)
+
+
+def _level_products(term: RandomTerm, z: Floats, W: Floats) -> Floats:
+    """Z_j'WZ_j, shape (J, q, q)."""
+    weighted = z * W[:, None]
+    columns: Sequence[Floats] = [_level_sums(term, weighted * column[:, None]) for column in z.T]
+    return np.stack(columns, axis=2)
+
+
+def _solve(matrix: Floats, right: Floats) -> Floats:
+    return np.linalg.solve(matrix, right) if len(matrix) else np.zeros(right.shape)
