@@ -121,17 +121,19 @@ class VarCorr:
             )
         sigma2: float | None = None
         entries: dict[str, dict[tuple[str, str], float]] = {}
-        for row in frame[FRAME_COLUMNS[:4]].itertuples(index=False):
-            factor, value = str(row.grp), _number(row.vcov, row.grp)
+        for group, var1, var2, vcov in frame[FRAME_COLUMNS[:4]].to_numpy(dtype=object):
+            factor, value = str(group), _number(vcov, group)
             if factor == RESIDUAL:
                 if sigma2 is not None:
                     raise VarCorrError("the covariance table has two Residual rows; keep one")
                 sigma2 = value
                 continue
-            first = _coefficient(row.var1)
+            first = _coefficient(var1)
             if first is None:
-                raise VarCorrError(f"a row of factor '{factor}' has no var1: name the coefficient it is about")
-            second = _coefficient(row.var2) or first
+                raise VarCorrError(
+                    f"a row of factor '{factor}' has no var1: name the coefficient it is about"
+                )
+            second = _coefficient(var2) or first
             block = entries.setdefault(factor, {})
             if (first, second) in block or (second, first) in block:
                 raise VarCorrError(f"factor '{factor}' gives ({first}, {second}) twice; keep one row")

@@ -1,0 +1,77 @@
+"""Every family: derivatives against finite differences, densities against scipy, ranges checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mixedfx.errors import DataError, SettingError
+from mixedfx.families import FAMILIES, Family, get_family
+
+ETA = np.linspace(-4.0, 4.0, 17)
+AUXILIARY = {"gaussian": 1.7, "bernoulli": None}
+
+
+def responses(family: Family) -> list[np.ndarray]:
+    if family.name == "gaussian":
+        return [np.full_like(ETA, v) for v in (-1.0, 0.3, 5.0)]
+    return [np.zeros_like(ETA), np.ones_like(ETA)]
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_derivatives(name: str) -> None:
+    """Central differences have error h^2 f'''/6 + rounding/h: h = 1e-5 gives about 1e-10."""
+    family, h, auxiliary = get_family(name), 1e-5, AUXILIARY[name]
+    for y in responses(family):
+        d = family.derivatives(y, ETA, auxiliary)
+        up, down = (family.derivatives(y, ETA + s * h, auxiliary) for s in (1, -1))
+        loss = [family.loss(y, ETA + s * h, auxiliary) for s in (1, -1)]
+        np.testing.assert_allclose(d.d1, (loss[0] - loss[1]) / (2 * h), atol=1e-8)
+        np.testing.assert_allclose(d.d2, (up.d1 - down.d1) / (2 * h), atol=1e-8)
+        np.testing.assert_allclose(d.d3, (up.d2 - down.d2) / (2 * h), atol=1e-8)
+        if family.hessian_bound is not None:
+            assert (d.d2 <= family.hessian_bound).all()
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_mean_is_the_expectation_of_samples(name: str) -> None:
+    family, rng = get_family(name), np.random.default_rng(0)
+    for eta in (-1.0, 0.5):
+        y = family.sample(np.full(200_000, eta), rng, AUXILIARY[name])
+        error = 5 * y.std() / np.sqrt(len(y))
+        assert y.mean() == pytest.approx(family.mean(np.array([eta]), AUXILIARY[name])[0], abs=error)
+
+
+def test_densities() -> None:
+    y, eta = np.array([0.3, -1.0]), np.array([0.1, 2.0])
+    expected = -stats.norm.logpdf(y, eta, np.sqrt(1.7))
+    np.testing.assert_allclose(get_family("gaussian").loss(y, eta, 1.7), expected)
+    p = 1 / (1 + np.exp(-eta))
+    y = np.array([0.0, 1.0])
+    np.testing.assert_allclose(
+        get_family("bernoulli").loss(y, eta), -stats.bernoulli.logpmf(y.astype(int), p)
+    )
+
+
+def test_bernoulli_in_the_tails() -> None:
+    """No overflow, no weight of exactly zero before eta = 700."""
+    family = get_family("bernoulli")
+    eta = np.array([-700.0, -40.0, 40.0, 700.0])
+    d = family.derivatives(np.ones(4), eta)
+    assert np.isfinite(family.loss(np.ones(4), eta)).all()
+    assert (d.d2 > 0).all()
+
+
+def test_range_of_the_response() -> None:
+    with pytest.raises(DataError, match=r"'clicked'.*holds 2"):
+        get_family("bernoulli").check_response(np.array([0.0, 1.0, 2.0]), "clicked")
+    with pytest.raises(DataError, match=r"'clicked' is always 1"):
+        get_family("bernoulli").check_response(np.ones(3), "clicked")
+    with pytest.raises(DataError, match=r"'score' is constant"):
+        get_family("gaussian").check_response(np.ones(3), "score")
+
+
+def test_unknown_family() -> None:
+    with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli"):
+        get_family("gamma")

@@ -1,0 +1,85 @@
+"""Small random models: what hypothesis strategies and tests draw from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.design import Design, build_design
+
+Floats = NDArray[np.float64]
+
+FORMULAS = {
+    "one factor": "y ~ 1 + x + (1 + x | g)",
+    "crossed": "y ~ 1 + x + (1 + x | g) + (1 | h)",
+    "slopes on both": "y ~ 1 + x + (1 + x | g) + (1 + v | h)",
+    "three crossed": "y ~ 1 + x + (1 | g) + (0 + x | h) + (1 | k)",
+    "nested": "y ~ 1 + x + (1 | k/m)",
+    "nested and crossed": "y ~ 1 + (1 | k/m) + (1 + x | h)",
+    "no fixed effects": "y ~ 0 + (1 | g) + (1 | h)",
+    "offset": "y ~ 1 + offset(v) + (1 | g) + (1 | h)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A design with covariances for its terms."""
+
+    formula: str
+    data: pd.DataFrame
+    design: Design
+    sigmas: dict[str, Floats]
+    sigma2: float
+
+    def frame(self, *, residual: bool = True) -> pd.DataFrame:
+        """The covariances as lme4's frame."""
+        rows: list[tuple[object, ...]] = []
+        for term in self.design.predictors.terms:
+            S = self.sigmas[term.name]
+            for i in range(term.q):
+                rows += [
+                    (term.name, term.names[i], term.names[j] if j != i else None, S[i, j])
+                    for j in range(i + 1)
+                ]
+        if residual:
+            rows.append(("Residual", None, None, self.sigma2))
+        return pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov"])
+
+
+def frame(rng: np.random.Generator, n: int = 120) -> pd.DataFrame:
+    """Crossed and nested factors with repeated pairs, unequal levels and two covariates."""
+    g = np.r_[np.arange(11), rng.integers(0, 11, n - 11) ** 2 // 11]
+    h = rng.permutation(np.r_[np.arange(7), rng.integers(0, 7, n - 7)])
+    k = rng.permutation(np.r_[np.arange(3), rng.integers(0, 3, n - 3)])
+    m = rng.integers(0, 4, n)
+    x, v = rng.standard_normal((2, n))
+    y = (
+        1
+        + 0.5 * x
+        + 0.7 * rng.standard_normal(11)[g]
+        + 0.5 * rng.standard_normal(7)[h]
+        + rng.standard_normal(n)
+    )
+    data = pd.DataFrame({"y": y, "x": x, "v": v, "g": g, "h": h, "k": k, "m": m})
+    data["b"] = (rng.random(n) < 1 / (1 + np.exp(-y))).astype(int)
+    return data
+
+
+def model(
+    kind: str, seed: int, *, singular: bool = False, response: str = "y", family: str = "gaussian"
+) -> Model:
+    """One of `FORMULAS` on random data, with random covariances; `singular` makes the first rank-deficient."""
+    rng = np.random.default_rng(seed)
+    data = frame(rng)
+    formula = FORMULAS[kind].replace("y ~", f"{response} ~")
+    design = build_design(formula, data, family=family)
+    sigmas = {}
+    for position, term in enumerate(design.predictors.terms):
+        root = rng.standard_normal((term.q, term.q))
+        if singular and position == 0:
+            root[:, 0] = 0.0
+        sigmas[term.name] = root @ root.T
+    return Model(formula, data, design, sigmas, float(rng.uniform(0.5, 2.0)))
