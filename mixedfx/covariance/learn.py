@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -106,7 +106,7 @@ def learn_covariance(
             kept = design.predictors.index[draw.rows].to_numpy()
             taken = None if row_weights is None else row_weights[kept]
             part = build_design(formula, frame.iloc[kept], family=chosen, weights=taken)
-            fits[id(draw.rows)] = settings.fit(part)
+            fits[id(draw.rows)] = replace(settings.fit(part), rows=draw.rows)
     if len(plan) == 1:
         return fits[id(plan[0].rows)]
     return combine({draw.factor or "": fits[id(draw.rows)] for draw in plan})

@@ -63,6 +63,7 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
         n_levels={factor: fit.n_levels[factor] for factor, fit in fits.items()},
         posterior=None,
         fits=dict(fits),
+        rows=None,
     )
 
 
