@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from mixedfx.design import Design
 from mixedfx.families import Family
+from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
-from mixedfx.linalg.operator import NumbaOperator, Parts, RowOperator
+from mixedfx.linalg.operator import Parts, RowOperator
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
@@ -44,7 +45,7 @@ class Problem:
         factors = {b.factor: b.factor_matrix() for b in varcorr.align(design.predictors.terms).blocks}
         order = layout.order
         return cls(
-            NumbaOperator(layout),
+            row_operator(layout),
             Lambdas.of(layout, factors),
             family,
             varcorr.sigma2 if family.has_sigma else None,

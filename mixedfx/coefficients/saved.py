@@ -31,9 +31,9 @@ from mixedfx.formula.spec import DesignSpec
 from mixedfx.grouping import Grouping
 from mixedfx.jsonable import jsonable
 from mixedfx.linalg.elimination import eliminate
+from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
-from mixedfx.linalg.operator import NumbaOperator
 from mixedfx.predictors import Predictors, RandomTerm
 from mixedfx.varcorr import VarCorr
 
@@ -104,7 +104,7 @@ def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
     spec = DesignSpec.from_dict(saved["spec"])
     table = pq.read_table(folder / "rows.parquet")
     predictors = _predictors(table, saved, spec)
-    operator = NumbaOperator(arrange(predictors))
+    operator = row_operator(arrange(predictors))
     components = []
     for i, own in enumerate(saved["components"]):
         varcorr = VarCorr.from_frame(pd.DataFrame(own["covariances"])).align(predictors.terms)

@@ -21,9 +21,10 @@ from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
 from mixedfx.linalg.dense import DenseReduced, dense_reduced, level_blocks
 from mixedfx.linalg.elimination import Elimination, eliminate
+from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
-from mixedfx.linalg.operator import NumbaOperator, Parts, RowOperator
+from mixedfx.linalg.operator import Parts, RowOperator
 from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
@@ -44,7 +45,7 @@ class GaussianProblem:
         layout = arrange(design.predictors)
         y = (design.y - design.predictors.offset)[layout.order]
         space = ParameterSpace.of(design.predictors.terms)
-        return cls(NumbaOperator(layout), space, y, design.weights[layout.order], reml)
+        return cls(row_operator(layout), space, y, design.weights[layout.order], reml)
 
     @property
     def layout(self) -> RowLayout:

@@ -99,6 +99,11 @@ class RowLayout:
     def n_rest(self) -> int:
         return self.beta_start + self.p
 
+    @property
+    def longest(self) -> int:
+        """Most rows that a level of the eliminated factor has."""
+        return int(np.diff(self.ptr).max(initial=0))
+
     def in_caller_order(self, rows: NDArray) -> NDArray:
         """Sorted rows, shape (N, ...), put back in the order of the caller's data."""
         out = np.empty_like(rows)
@@ -123,14 +128,16 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
     eliminate
         Name of the factor to eliminate instead.
     """
+    from mixedfx.linalg.sorting import sorted_rows
+
     terms = predictors.terms
     size = [t.grouping.n_levels * t.q if eliminate is None else int(t.name == eliminate) for t in terms]
     first = int(np.argmax(size))
     eliminated = terms[first]
     # The largest remaining factor sorts within a level, so that equal pairs are neighbours and gathers walk forward.
     others = sorted((t for i, t in enumerate(terms) if i != first), key=lambda t: -t.grouping.n_levels * t.q)
-    keys = [eliminated.grouping.codes] + [t.grouping.codes for t in others[:1]]
-    order = np.lexsort(keys[::-1]).astype(np.int64)
+    keys = [(t.grouping.codes, t.grouping.n_levels) for t in (eliminated, *others[:1])]
+    order = sorted_rows(*keys)
     counts = np.bincount(eliminated.grouping.codes, minlength=eliminated.grouping.n_levels)
     sizes = [t.grouping.n_levels * t.q for t in others]
     starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)

@@ -12,6 +12,8 @@ from mixedfx.linalg.layout import RowLayout
 
 Floats = NDArray[np.float64]
 
+ROWS_A_THREAD = 20_000
+
 
 class Parts(NamedTuple):
     """A vector over all coefficients: `e` (J_e, q_e, m), `rest` (n_rest, m)."""
@@ -128,8 +130,7 @@ class NumbaOperator:
     def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        longest = int(np.diff(self.layout.ptr).max(initial=0))
-        return kernels.reduced_product(*self._rows(), omega, M, _c(v), longest).sum(axis=0)
+        return kernels.reduced_product(*self._rows(), omega, M, _c(v), self.layout.longest).sum(axis=0)
 
     def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
         from mixedfx.linalg import kernels
@@ -137,7 +138,7 @@ class NumbaOperator:
         layout = self.layout
         shares = (
             kernels.eliminated_share(
-                self._chunks(),
+                thread_chunks(self.layout),
                 layout.ptr,
                 layout.codes[k],
                 layout.features,
@@ -166,16 +167,11 @@ class NumbaOperator:
 
         return dense_kernels.level_quadratic(*self._rows(), omega, _c(H))
 
-    def _chunks(self) -> NDArray[np.int64]:
-        import numba
-
-        return self.layout.chunks(numba.get_num_threads())
-
     def _rows(self) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]:
         """The arguments that all kernels begin with."""
         o = self.layout
         return (
-            self._chunks(),
+            thread_chunks(o),
             o.ptr,
             o.codes,
             o.features,
@@ -185,6 +181,13 @@ class NumbaOperator:
             o.rest_start,
             o.fixed_columns,
         )
+
+
+def thread_chunks(layout: RowLayout) -> NDArray[np.int64]:
+    """Bounds of the runs of levels that the threads take; few rows are not worth more than one."""
+    import numba
+
+    return layout.chunks(min(numba.get_num_threads(), 1 + layout.n_rows // ROWS_A_THREAD))
 
 
 def _c(array: Floats) -> Floats:

@@ -1,0 +1,76 @@
+"""The kernels for intercept-only models give what the general kernels give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from problems import frame
+
+from mixedfx.design import build_design
+from mixedfx.linalg.intercept_operator import InterceptOperator, row_operator
+from mixedfx.linalg.layout import arrange
+from mixedfx.linalg.operator import NumbaOperator, Parts
+
+FORMULAS = [
+    "y ~ 1 + (1 | g)",
+    "y ~ 1 + (1 | g) + (1 | h)",
+    "y ~ 1 + x + v + (1 | g) + (1 | h) + (1 | k)",
+    "y ~ 0 + x + (1 | g) + (1 | h)",
+    "y ~ 0 + (1 | k/m)",
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("columns", [1, 3])
+def test_same_products(formula: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "mixedfx.linalg.operator.ROWS_A_THREAD", 50
+    )  # so that sums over threads are tested too
+    layout = arrange(build_design(formula, frame(np.random.default_rng(3), 400)).predictors)
+    fast, general = row_operator(layout), NumbaOperator(layout)
+    assert isinstance(fast, InterceptOperator)
+    rng = np.random.default_rng(0)
+    omega = rng.uniform(0.1, 2.0, layout.n_rows)
+    M = rng.uniform(0.1, 1.0, (layout.n_levels, 1, 1))
+    e = rng.standard_normal((layout.n_levels, 1, columns))
+    v = rng.standard_normal((layout.n_rest, columns))
+    rows = rng.standard_normal((layout.n_rows, columns))
+    for one, two in zip(
+        [
+            fast.matvec(Parts(e, v)),
+            *fast.rmatvec(rows),
+            fast.cross(omega, e),
+            fast.reduced_product(omega, M, v),
+            *fast.back_substitute(omega, M, e, v),
+        ],
+        [
+            general.matvec(Parts(e, v)),
+            *general.rmatvec(rows),
+            general.cross(omega, e),
+            general.reduced_product(omega, M, v),
+            *general.back_substitute(omega, M, e, v),
+        ],
+        strict=True,
+    ):
+        assert one.shape == two.shape
+        np.testing.assert_allclose(one, two, atol=1e-11)
+    blocks = general.diagonal_blocks(omega)
+    np.testing.assert_allclose(fast.diagonal_blocks(omega).e, blocks.e, atol=1e-11)
+    pairs = [
+        (fast.diagonal_blocks(omega).rest, blocks.rest),
+        (fast.reduced_blocks(omega, M, blocks), general.reduced_blocks(omega, M, blocks)),
+    ]
+    for one, two in pairs:
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-11)
+
+
+def test_slopes_take_the_general_operator() -> None:
+    layout = arrange(
+        build_design("y ~ 1 + x + (1 + x | g) + (1 | h)", frame(np.random.default_rng(3))).predictors
+    )
+    assert isinstance(row_operator(layout), NumbaOperator)
+    layout = arrange(
+        build_design("y ~ 1 + x + (0 + x | g) + (1 | h)", frame(np.random.default_rng(3))).predictors
+    )
+    assert isinstance(row_operator(layout), NumbaOperator)
