@@ -94,7 +94,8 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
     began = time.perf_counter()
     x = problem.start() if start is None else start
     eta = problem.eta(x)
-    objective = problem.loss(eta) + problem.penalty(x)
+    loss, slope, curvature = problem.evaluate(eta)
+    objective = loss + problem.penalty(x)
     E = coarse_directions(problem.layout)
     history: list[NewtonStep] = []
     forcing, previous_norm = LOOSEST_FORCING, np.inf
@@ -107,9 +108,8 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
         )
 
     while True:
-        derivatives = problem.family.derivatives(problem.y, eta, problem.auxiliary)
-        elimination = eliminate(problem.operator, problem.lambdas, problem.weights * derivatives.d2)
-        gradient = _gradient(problem, x, problem.weights * derivatives.d1)
+        elimination = eliminate(problem.operator, problem.lambdas, curvature)
+        gradient = _gradient(problem, x, slope)
         grad_norm = scaled_norm(elimination, gradient)
         decrement = np.inf
         if not np.isfinite(grad_norm):
@@ -134,7 +134,7 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
         step, rows = elimination.recover(rhs, solution.x)
         direction = rows[:, 0]
         passes += solution.iterations + 1
-        t, reached = _line_search(problem, x, step, eta, direction, objective, decrement)
+        t = _line_search(problem, x, step, eta, direction, objective, decrement)
         history.append(NewtonStep(objective, grad_norm, decrement, solution.iterations, t))
         logger.debug("newton %d: F %.6f, gradient %.2e, cg %d, t %.3g", len(history), objective, grad_norm,
                      solution.iterations, t)  # fmt: skip
@@ -144,12 +144,13 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
             )
         x = Parts(x.e + t * step.e, x.rest + t * step.rest)
         eta = eta + t * direction
-        objective = reached
+        loss, slope, curvature = problem.evaluate(eta)
+        objective = loss + problem.penalty(x)
 
 
-def _gradient(problem: Problem, x: Parts, d1: Floats) -> Parts:
+def _gradient(problem: Problem, x: Parts, slope: Floats) -> Parts:
     """dF/d(u, beta): Lambda' D'(w l') + u."""
-    in_u = problem.lambdas.transpose_times(problem.operator.rmatvec(d1[:, None]))
+    in_u = problem.lambdas.transpose_times(problem.operator.rmatvec(slope[:, None]))
     return Parts(in_u.e + x.e, in_u.rest + problem.lambdas.penalty(x.rest))
 
 
@@ -206,15 +207,17 @@ def _line_search(
     direction: Floats,
     objective: float,
     decrement: float,
-) -> tuple[float, float]:
-    """Largest t in 1, 1/2, 1/4, ... that lowers F enough (Armijo), and F there; (0, F) where none does."""
+) -> float:
+    """Largest t in 1, 1/2, 1/4, ... that lowers F enough (Armijo); 0 where none does."""
     # Near the optimum the promised gain drowns in the rounding of F: there the full step is right.
     noise = 1e-12 * max(abs(objective), 1.0)
+    if 0.5 * decrement**2 < noise:
+        return 1.0
     t = 1.0
     while t > 1e-10:
         trial = Parts(x.e + t * step.e, x.rest + t * step.rest)
-        reached = problem.loss(eta + t * direction) + problem.penalty(trial)
+        reached = problem.loss_along(eta, direction, t) + problem.penalty(trial)
         if reached <= objective - 1e-4 * t * decrement**2 + noise:
-            return t, reached
+            return t
         t *= 0.5
-    return 0.0, objective
+    return 0.0

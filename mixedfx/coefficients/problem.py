@@ -63,9 +63,29 @@ class Problem:
         random = x.rest[: self.layout.beta_start]
         return 0.5 * float(np.vdot(x.e, x.e) + np.vdot(random, random))
 
-    def loss(self, eta: Floats) -> float:
-        """sum_r w_r l(y_r, eta_r)."""
-        return float(self.weights @ self.family.loss(self.y, eta, self.auxiliary))
+    def evaluate(self, eta: Floats) -> tuple[float, Floats, Floats]:
+        """(sum_r w_r l, w l' (N,), w l'' (N,)) at a linear predictor."""
+        if self.family.compiled_kind is not None:
+            from mixedfx.families import compiled
+
+            return compiled.evaluate(self.family.compiled_kind, self.y, eta, self.weights, self._number)
+        d = self.family.derivatives(self.y, eta, self.auxiliary)
+        return self.loss_along(eta, eta, 0.0), self.weights * d.d1, self.weights * d.d2
+
+    def loss_along(self, eta: Floats, direction: Floats, t: float) -> float:
+        """sum_r w_r l(y_r, eta_r + t direction_r)."""
+        if self.family.compiled_kind is not None:
+            from mixedfx.families import compiled
+
+            return compiled.loss_along(
+                self.family.compiled_kind, self.y, eta, direction, t, self.weights, self._number
+            )
+        return float(self.weights @ self.family.loss(self.y, eta + t * direction, self.auxiliary))
+
+    @property
+    def _number(self) -> float:
+        """The auxiliary parameter where it is a number; compiled code wants one in any case."""
+        return self.auxiliary if isinstance(self.auxiliary, float) else 1.0
 
     def eta(self, x: Parts) -> Floats:
         """Linear predictor at (u, beta), shape (N,)."""

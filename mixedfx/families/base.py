@@ -32,6 +32,8 @@ class Family(ABC):
     """Whether thresholds take the place of the intercept."""
     hessian_bound: ClassVar[float | None] = None
     """The supremum of l'' over eta where it is finite (Boehning & Lindsay 1988), for fixed-Hessian solvers."""
+    compiled_kind: ClassVar[int | None] = None
+    """The family's number in `mixedfx.families.compiled`; None where it is not there."""
 
     @abstractmethod
     def check_values(self, y: Array, name: str) -> None:

@@ -14,6 +14,7 @@ from mixedfx.families.base import Array, Derivatives, Family
 class Bernoulli(Family):
     name: ClassVar[str] = "bernoulli"
     hessian_bound: ClassVar[float | None] = 0.25
+    compiled_kind: ClassVar[int | None] = 1
 
     def check_values(self, y: Array, name: str) -> None:
         if not np.isin(y, (0.0, 1.0)).all():

@@ -13,7 +13,7 @@ from mixedfx.families.base import Array, Derivatives, Family
 class Gaussian(Family):
     name: ClassVar[str] = "gaussian"
     has_sigma: ClassVar[bool] = True
-    hessian_bound: ClassVar[float | None] = None
+    compiled_kind: ClassVar[int | None] = 0
 
     def check_values(self, y: Array, name: str) -> None:
         """Every finite number is possible."""

@@ -75,3 +75,23 @@ def test_range_of_the_response() -> None:
 def test_unknown_family() -> None:
     with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli"):
         get_family("gamma")
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in FAMILIES.items() if f.compiled_kind is not None))
+def test_compiled_formulas_are_the_same(name: str) -> None:
+    from mixedfx.families import compiled
+
+    family, auxiliary = get_family(name), AUXILIARY[name]
+    number = 1.0 if auxiliary is None else auxiliary
+    eta = np.concatenate([ETA, [-700.0, -40.0, 40.0, 700.0]])
+    weights, direction = np.linspace(0.5, 2.0, len(eta)), np.cos(eta)
+    for value in (responses(family)[0][0], responses(family)[-1][0]):
+        y = np.full_like(eta, value)
+        loss, d1, d2 = compiled.evaluate(family.compiled_kind, y, eta, weights, number)
+        expected = family.derivatives(y, eta, auxiliary)
+        np.testing.assert_allclose(d1, weights * expected.d1, rtol=1e-12, atol=1e-300)
+        np.testing.assert_allclose(d2, weights * expected.d2, rtol=1e-12)
+        assert loss == pytest.approx(weights @ family.loss(y, eta, auxiliary), rel=1e-13)
+        along = compiled.loss_along(family.compiled_kind, y, eta, direction, 0.3, weights, number)
+        moved = family.loss(y, eta + 0.3 * direction, auxiliary)
+        assert along == pytest.approx(weights @ moved, rel=1e-13)
