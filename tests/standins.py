@@ -123,11 +123,21 @@ class Comparison:
     """What the pipeline uses of a comparison."""
 
     status: str
-    verdict: str = "The stages agree <within> their errors."
+    verdict: str = "The stages agree <within> their errors.\nIn order: everything."
 
     @property
     def summary(self) -> pd.DataFrame:
-        return pd.DataFrame({"value": [0.99, np.nan], "verdict": ["ok", "ok"]}, index=["slope", "coverage"])
+        findings = {
+            "checked": ["user (Intercept)", "stage 2"],
+            "statistic": ["slope", "converged"],
+            "value": [0.99, 1.0],
+            "error": [0.01, np.nan],
+            "expected": [1.0, 1.0],
+            "threshold": [0.1, np.nan],
+            "status": [self.status, "ok"],
+            "says": ["slope of stage 2 on stage 1 0.99", "stage 2 converged"],
+        }
+        return pd.DataFrame(findings)
 
     def plot_stages(self) -> Any:
         """Stage 1 against stage 2.

@@ -52,7 +52,7 @@ def test_run_ends_with_what_was_learned(job_file: Path, stages: Stages) -> None:
     assert "user: variance of (Intercept)    0.5000  (standard error 0.01)" in done.stdout
     assert "residual variance                1.0000" in done.stdout
     assert "2 fixed and 4 random, of 2 levels of user, 2 levels of item" in done.stdout
-    assert "Verdict (ok): The stages agree" in done.stdout
+    assert "Verdict (ok): The stages agree <within> their errors.\n  2 of 2 checks in order\n" in done.stdout
     assert f"Report: {Path('runs/night/report.html')}" in done.stdout
     assert "covariance: started" in done.stderr
     assert stages.calls == ["covariance", "coefficients", "check"]
@@ -102,6 +102,7 @@ def test_a_failed_verdict_is_status_3(job_file: Path, stages: Stages) -> None:
     done = invoke("run", job_file)
     assert done.exit_code == 3
     assert "Verdict (fail)" in done.stdout
+    assert "  fail: slope of stage 2 on stage 1 0.99\n  1 of 2 checks in order" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

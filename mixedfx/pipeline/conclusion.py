@@ -7,13 +7,13 @@ import math
 from mixedfx.pipeline.results import RunResults
 from mixedfx.varcorr import RESIDUAL
 
+BAD = ("fail", "warn")
+
 
 def conclusion(results: RunResults) -> str:
     """Covariances, numbers of coefficients, agreement of the stages, verdict, and where the report is."""
-    lines = [*_covariances(results), *_coefficients(results)]
-    if results.check is not None:
-        lines += ["", f"Verdict ({results.check.status}): {results.check.verdict}"]
-    return "\n".join([*lines, "", f"Report: {results.report}"]).strip("\n")
+    lines = [*_covariances(results), *_coefficients(results), *_verdict(results)]
+    return "\n".join([*lines, f"Report: {results.report}"])
 
 
 def _covariances(results: RunResults) -> list[str]:
@@ -49,4 +49,21 @@ def _coefficients(results: RunResults) -> list[str]:
     levels = ", ".join(f"{len(modes):,} levels of {factor}" for factor, modes in coefficients.ranef.items())
     return [
         f"Coefficients from all rows: {len(coefficients.fixef)} fixed and {random:,} random, of {levels}."
+    ]
+
+
+def _verdict(results: RunResults) -> list[str]:
+    """The decision, and each finding that stands against it; the report has the rest."""
+    if results.check is None:
+        return []
+    findings = results.check.summary.to_dict("records")
+    problems = [
+        f"  {finding['status']}: {finding['says']}" for finding in findings if finding["status"] in BAD
+    ]
+    good = sum(finding["status"] == "ok" for finding in findings)
+    decision = results.check.verdict.splitlines()[0]
+    return [
+        f"Verdict ({results.check.status}): {decision}",
+        *problems,
+        f"  {good} of {good + len(problems)} checks in order",
     ]

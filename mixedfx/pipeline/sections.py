@@ -10,6 +10,7 @@ import pandas as pd
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.report import Plot, Section, Table, facts_of, render, show, table_of
 from mixedfx.pipeline.results import RunResults
+from mixedfx.pipeline.steps import CheckOutcome
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
@@ -29,9 +30,7 @@ def _sections(results: RunResults) -> Iterator[Section]:
         yield covariances(results.covariance)
         yield fixed_effects(results.covariance, results.coefficients)
     if results.check is not None:
-        plots = tuple(Plot(title, png) for title, png in results.check.plots.items())
-        summary = table_of(results.check.summary)
-        yield Section("checks", "Checks", tables=(summary,), plots=plots)
+        yield checks(results.check)
     if results.covariance is not None:
         yield convergence(results.covariance, results.coefficients)
     yield provenance(results)
@@ -107,6 +106,18 @@ def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult
         else ""
     )
     return Section("fixed-effects", "Fixed effects", text, tables=tuple(tables))
+
+
+def checks(outcome: CheckOutcome) -> Section:
+    """What each check found, and the plots; the frame with every column is in the run's folder."""
+    columns = ["status", "says", "value", "error", "expected", "threshold"]
+    # Each row is about something else, so the numbers of a column need no common precision.
+    shown = {name: outcome.summary[name].map(show) for name in columns}
+    table = table_of(
+        pd.DataFrame({"finding" if name == "says" else name: text for name, text in shown.items()})
+    )
+    plots = tuple(Plot(title, png) for title, png in outcome.plots.items())
+    return Section("checks", "Checks", tables=(table,), plots=plots)
 
 
 def convergence(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:

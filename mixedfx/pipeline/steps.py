@@ -162,7 +162,7 @@ def draw_plots(comparison: Comparison) -> dict[str, bytes]:
     import matplotlib.pyplot as plt
 
     plots: dict[str, bytes] = {}
-    for name in sorted(attribute for attribute in dir(comparison) if attribute.startswith("plot_")):
+    for name in [attribute for attribute in vars(type(comparison)) if attribute.startswith("plot_")]:
         method = getattr(comparison, name)
         title = (method.__doc__ or words(name.removeprefix("plot_"))).strip().splitlines()[0].rstrip(".")
         figure = method()
