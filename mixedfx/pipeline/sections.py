@@ -27,7 +27,7 @@ def _sections(results: RunResults) -> Iterator[Section]:
     yield verdict(results)
     yield fitted(results)
     if results.covariance is not None:
-        yield covariances(results.covariance)
+        yield covariances(results.covariance, edited=bool(results.manifest.steps["covariance"].edited))
         yield fixed_effects(results.covariance, results.coefficients)
     if results.check is not None:
         yield checks(results.check)
@@ -63,7 +63,7 @@ def fitted(results: RunResults) -> Section:
     return Section("data", "What was fitted to what data", text, facts_of(facts), tuple(tables))
 
 
-def covariances(covariance: CovarianceResult) -> Section:
+def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
     """The covariance table, with where each block was read from for per-factor fits."""
     frame = covariance.standard_errors
     rows = pd.DataFrame(
@@ -86,7 +86,8 @@ def covariances(covariance: CovarianceResult) -> Section:
         rows = rows.drop(columns="with")
     if not covariance.varcorr.freezable:
         facts["not frozen"] = covariance.varcorr.why
-    return Section("covariances", "Covariances", facts=facts_of(facts), tables=(table_of(rows),))
+    text = "This table was edited by hand after stage 1; stage 2 used it as it is here." if edited else ""
+    return Section("covariances", "Covariances", text, facts_of(facts), (table_of(rows),))
 
 
 def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
@@ -165,7 +166,6 @@ def provenance(results: RunResults) -> Section:
             "seconds": f"{record.seconds:,.1f}",
             "peak memory (MiB)": round(record.peak_memory_mb),
             "inputs' hash": record.inputs[:12],
-            "edited by hand": ", ".join(record.edited),
         }
         for record in manifest.steps.values()
     ]
