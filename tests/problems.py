@@ -64,18 +64,24 @@ def frame(rng: np.random.Generator, n: int = 120) -> pd.DataFrame:
         + rng.standard_normal(n)
     )
     data = pd.DataFrame({"y": y, "x": x, "v": v, "g": g, "h": h, "k": k, "m": m})
-    data["b"] = (rng.random(n) < 1 / (1 + np.exp(-y))).astype(int)
+    p = 1 / (1 + np.exp(-y))
+    data["b"] = (rng.random(n) < p).astype(int)
+    data["count"] = rng.poisson(np.exp(0.5 * y))
+    data["trials"] = rng.integers(1, 9, n)
+    data["share"] = rng.binomial(data["trials"], p) / data["trials"]
     return data
 
 
-def model(
-    kind: str, seed: int, *, singular: bool = False, response: str = "y", family: str = "gaussian"
-) -> Model:
+RESPONSES = {"gaussian": "y", "bernoulli": "b", "binomial": "share", "poisson": "count"}
+
+
+def model(kind: str, seed: int, *, singular: bool = False, family: str = "gaussian") -> Model:
     """One of `FORMULAS` on random data, with random covariances; `singular` makes the first rank-deficient."""
     rng = np.random.default_rng(seed)
     data = frame(rng)
-    formula = FORMULAS[kind].replace("y ~", f"{response} ~")
-    design = build_design(formula, data, family=family)
+    formula = FORMULAS[kind].replace("y ~", f"{RESPONSES[family]} ~")
+    weights = "trials" if family == "binomial" else None
+    design = build_design(formula, data, family=family, weights=weights)
     sigmas = {}
     for position, term in enumerate(design.predictors.terms):
         root = rng.standard_normal((term.q, term.q))

@@ -65,9 +65,10 @@ def estimate_coefficients(
         The covariances: `VarCorr`, a covariance result, or a list of VarCorr (draws of Sigma), which are fitted one
         after the other, each from the last one's mode, and mixed in equal parts.
     family
-        "gaussian" or "bernoulli".
+        "gaussian", "bernoulli", "binomial" (a proportion, with weights the trials) or "poisson".
     weights
-        An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), frequency otherwise.
+        An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
+        frequency otherwise.
     solver, backend
         "newton-cg"; "auto" or "numba".
     tol

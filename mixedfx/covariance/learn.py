@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mixedfx.progress import Report
 
 LIKELIHOODS = ("reml", "ml")
-METHODS = (*LIKELIHOODS, "nuts")
+METHODS = {"gaussian": ("reml", "ml", "nuts"), "bernoulli": ("nuts",)}
+"""Which methods learn the covariances of which family."""
 
 
 def learn_covariance(
@@ -148,9 +149,13 @@ class _Settings:
 
 
 def _check_method(method: str | None, family: Family) -> str:
-    gaussian = family.name == "gaussian"
-    available = METHODS if gaussian else tuple(m for m in METHODS if m not in LIKELIHOODS)
-    if method is None and gaussian:
+    available = METHODS.get(family.name, ())
+    if not available:
+        raise SettingError(
+            f"the covariances of family '{family.name}' cannot be learned in this version; give "
+            "estimate_coefficients() a VarCorr from another program, such as as.data.frame(VarCorr(fit)) of lme4"
+        )
+    if method is None and "reml" in available:
         return "reml"
     if method is None or method not in available:
         given = "needs a method" if method is None else f"has no method {method!r}"

@@ -5,9 +5,13 @@ from __future__ import annotations
 from mixedfx.errors import SettingError
 from mixedfx.families.base import Derivatives, Family
 from mixedfx.families.bernoulli import Bernoulli
+from mixedfx.families.binomial import Binomial
 from mixedfx.families.gaussian import Gaussian
+from mixedfx.families.poisson import Poisson
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Gaussian(), Bernoulli())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (Gaussian(), Bernoulli(), Binomial(), Poisson())
+}
 
 __all__ = ["FAMILIES", "Derivatives", "Family", "get_family"]
 

@@ -45,11 +45,15 @@ class Family(ABC):
 
     @abstractmethod
     def loss(self, y: Array, eta: Array, auxiliary: object = None) -> Array:
-        """l(y, eta) with all constants, shape (N,)."""
+        """l(y, eta), shape (N,), with all constants that do not depend on the weights."""
 
     @abstractmethod
     def derivatives(self, y: Array, eta: Array, auxiliary: object = None) -> Derivatives:
         """Derivatives of l in eta."""
+
+    def log_constant(self, y: Array, weights: Array) -> float:  # noqa: ARG002
+        """What ``-sum w l`` lacks of the log density because it depends on the weights."""
+        return 0.0
 
     @abstractmethod
     def mean(self, eta: Array, auxiliary: object = None) -> Array:

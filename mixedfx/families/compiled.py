@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit, prange
 
 GAUSSIAN = 0
-BERNOULLI = 1
+LOGISTIC = 1
+POISSON = 2
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -20,11 +21,14 @@ _LOG_2PI = math.log(2 * math.pi)
 @njit(inline="always")
 def _terms(kind, y, eta, auxiliary):
     """(l, l', l'') of one row."""
-    if kind == BERNOULLI:
+    if kind == LOGISTIC:
         t = math.exp(-abs(eta))  # at most 1: no overflow, and l'' stays above 0 far out
         upper = 1.0 / (1.0 + t)
         p = upper if eta >= 0.0 else t * upper
         return max(eta, 0.0) - y * eta + math.log1p(t), p - y, t * upper * upper
+    if kind == POISSON:
+        mean = math.exp(eta)
+        return mean - y * eta + math.lgamma(y + 1.0), mean - y, mean
     e = eta - y
     return 0.5 * (e * e / auxiliary + math.log(auxiliary) + _LOG_2PI), e / auxiliary, 1.0 / auxiliary
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import DenseModel
-from problems import FORMULAS, Model, frame, model
+from problems import FORMULAS, RESPONSES, Model, frame, model
 
 import mixedfx as mfx
 from mixedfx.coefficients.result import CoefficientsResult
@@ -53,11 +53,12 @@ def test_agrees_with_lme4(case: str) -> None:
 @settings(deadline=None, max_examples=20)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000), singular=st.booleans())
 def test_agrees_with_dense_newton(kind: str, seed: int, singular: bool) -> None:
-    for family, response in (("gaussian", "y"), ("bernoulli", "b")):
-        m = model(kind, seed, singular=singular, response=response, family=family)
+    for family in RESPONSES:
+        m = model(kind, seed, singular=singular, family=family)
         residual = family == "gaussian"
         varcorr = mfx.VarCorr.from_frame(m.frame(residual=residual))
-        fit = mfx.estimate_coefficients(m.formula, m.data, varcorr, family=family)
+        weights = "trials" if family == "binomial" else None
+        fit = mfx.estimate_coefficients(m.formula, m.data, varcorr, family=family, weights=weights)
         assert fit.converged, fit.reason
         dense = DenseModel.of(m.design.predictors, m.sigmas)
         auxiliary = m.sigma2 if residual else None
@@ -68,8 +69,8 @@ def test_agrees_with_dense_newton(kind: str, seed: int, singular: bool) -> None:
         assert fit.stats["objective"] == pytest.approx(objective, abs=1e-8 * abs(objective) + 1e-8)
 
 
-def crossed(response: str = "y", family: str = "gaussian") -> Model:
-    return model("crossed", 21, response=response, family=family)
+def crossed(family: str = "gaussian") -> Model:
+    return model("crossed", 21, family=family)
 
 
 def estimate(m: Model, data: pd.DataFrame, family: str, **options: object) -> CoefficientsResult:
@@ -80,7 +81,7 @@ def estimate(m: Model, data: pd.DataFrame, family: str, **options: object) -> Co
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_rows_may_be_permuted_and_levels_renamed(seed: int) -> None:
-    m = crossed("b", "bernoulli")
+    m = crossed("bernoulli")
     rng = np.random.default_rng(seed)
     names = rng.permutation(1000)[:11]
     shuffled = m.data.sample(frac=1.0, random_state=seed).assign(g=lambda d: names[d["g"]])
@@ -91,7 +92,7 @@ def test_rows_may_be_permuted_and_levels_renamed(seed: int) -> None:
 
 
 def test_frequency_weights_are_repeated_rows() -> None:
-    m = crossed("b", "bernoulli")
+    m = crossed("bernoulli")
     counts = np.random.default_rng(3).integers(1, 4, len(m.data))
     weighted = estimate(m, m.data, "bernoulli", weights=counts)
     repeated = estimate(m, m.data.loc[m.data.index.repeat(counts)], "bernoulli")
@@ -102,14 +103,14 @@ def test_frequency_weights_are_repeated_rows() -> None:
 
 def test_unconverged_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mixedfx.coefficients.newton_cg.MAX_NEWTON", 1)
-    fit = estimate(crossed("b", "bernoulli"), crossed().data, "bernoulli")
+    fit = estimate(crossed("bernoulli"), crossed().data, "bernoulli")
     assert not fit.converged
     assert "1 Newton step" in fit.reason
     assert np.isfinite(fit.fixef).all()
 
 
 def test_a_warm_start_needs_fewer_steps() -> None:
-    m = crossed("b", "bernoulli")
+    m = crossed("bernoulli")
     cold = estimate(m, m.data, "bernoulli")
     again = estimate(m, m.data, "bernoulli", start=cold)
     assert again.stats["newton_iterations"] == 0

@@ -15,7 +15,7 @@ from mixedfx.coefficients.result import CoefficientsResult
 
 @pytest.fixture(scope="module")
 def m() -> Model:
-    return model("crossed", 4, response="b", family="bernoulli")
+    return model("crossed", 4, family="bernoulli")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ KINDS = sorted(FORMULAS)
 
 
 def fitted(kind: str, family: str, *, singular: bool = False) -> tuple[Model, CoefficientsResult]:
-    m = model(kind, 17, singular=singular, response="y" if family == "gaussian" else "b", family=family)
+    m = model(kind, 17, singular=singular, family=family)
     varcorr = mfx.VarCorr.from_frame(m.frame(residual=family == "gaussian"))
     return m, mfx.estimate_coefficients(m.formula, m.data, varcorr, family=family)
 

@@ -10,13 +10,17 @@ from mixedfx.errors import DataError, SettingError
 from mixedfx.families import FAMILIES, Family, get_family
 
 ETA = np.linspace(-4.0, 4.0, 17)
-AUXILIARY = {"gaussian": 1.7, "bernoulli": None}
+AUXILIARY = {"gaussian": 1.7, "bernoulli": None, "binomial": None, "poisson": None}
+VALUES = {
+    "gaussian": (-1.0, 0.3, 5.0),
+    "bernoulli": (0.0, 1.0),
+    "binomial": (0.0, 0.25, 1.0),
+    "poisson": (0.0, 1.0, 40.0),
+}
 
 
 def responses(family: Family) -> list[np.ndarray]:
-    if family.name == "gaussian":
-        return [np.full_like(ETA, v) for v in (-1.0, 0.3, 5.0)]
-    return [np.zeros_like(ETA), np.ones_like(ETA)]
+    return [np.full_like(ETA, value) for value in VALUES[family.name]]
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
@@ -54,6 +58,18 @@ def test_densities() -> None:
     )
 
 
+def test_more_densities() -> None:
+    counts, eta = np.array([0.0, 3.0]), np.array([0.1, 1.4])
+    expected = -stats.poisson.logpmf(counts, np.exp(eta))
+    np.testing.assert_allclose(get_family("poisson").loss(counts, eta), expected)
+    successes, trials = np.array([1.0, 7.0]), np.array([4.0, 9.0])
+    family = get_family("binomial")
+    proportion = successes / trials
+    total = -trials @ family.loss(proportion, eta) + family.log_constant(proportion, trials)
+    p = 1 / (1 + np.exp(-eta))
+    assert total == pytest.approx(stats.binom.logpmf(successes, trials, p).sum())
+
+
 def test_bernoulli_in_the_tails() -> None:
     """No overflow, no weight of exactly zero before eta = 700."""
     family = get_family("bernoulli")
@@ -68,12 +84,16 @@ def test_range_of_the_response() -> None:
         get_family("bernoulli").check_response(np.array([0.0, 1.0, 2.0]), "clicked")
     with pytest.raises(DataError, match=r"'clicked' is always 1"):
         get_family("bernoulli").check_response(np.ones(3), "clicked")
+    with pytest.raises(DataError, match=r"'clicks'.*counts.*holds 0\.5"):
+        get_family("poisson").check_response(np.array([0.0, 0.5]), "clicks")
+    with pytest.raises(DataError, match=r"'share'.*proportions.*holds 1\.5"):
+        get_family("binomial").check_response(np.array([0.0, 1.5]), "share")
     with pytest.raises(DataError, match=r"'score' is constant"):
         get_family("gaussian").check_response(np.ones(3), "score")
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli"):
+    with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli, binomial, poisson"):
         get_family("gamma")
 
 
@@ -83,7 +103,7 @@ def test_compiled_formulas_are_the_same(name: str) -> None:
 
     family, auxiliary = get_family(name), AUXILIARY[name]
     number = 1.0 if auxiliary is None else auxiliary
-    eta = np.concatenate([ETA, [-700.0, -40.0, 40.0, 700.0]])
+    eta = np.concatenate([ETA, [-700.0, -40.0, 40.0, 600.0]])
     weights, direction = np.linspace(0.5, 2.0, len(eta)), np.cos(eta)
     for value in (responses(family)[0][0], responses(family)[-1][0]):
         y = np.full_like(eta, value)
