@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from mixedfx.checks.convergence import check_convergence
+from mixedfx.checks.covariance_checks import check_covariances
+from mixedfx.checks.covariance_table import covariance_table
 from mixedfx.checks.finding import Finding, table, worst
 from mixedfx.checks.fixed_effects import check_fixed_effects, fixed_effects_table
+from mixedfx.checks.frozen import stage_two_normal
+from mixedfx.checks.full_data import FullData, full_data_estimate
+from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
+from mixedfx.checks.level_checks import check_levels
+from mixedfx.checks.levels import CoefficientLevels, compare_levels
+from mixedfx.checks.stage_one import StageOne, stage_one_fits
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
 
@@ -32,7 +41,15 @@ class Comparison:
     findings
         What each check found.
     fixed_effects
-        Fixed effects of both stages; see `mixedfx.checks.fixed_effects.fixed_effects_table`.
+        Fixed effects of both stages side by side; see `mixedfx.checks.fixed_effects.fixed_effects_table`.
+    levels
+        Each random coefficient on the levels that both stages have.
+    covariances
+        Sigma of stage 1, as frozen and on all rows; see `mixedfx.checks.covariance_table.covariance_table`.
+    full_data
+        What all rows say of Sigma, or why that is not known.
+    held_out
+        Scores of held-out rows, None where none were given.
     """
 
     covariance: CovarianceResult
@@ -40,6 +57,10 @@ class Comparison:
     refined: CovarianceResult | None
     findings: tuple[Finding, ...]
     fixed_effects: pd.DataFrame
+    levels: tuple[CoefficientLevels, ...]
+    covariances: pd.DataFrame
+    full_data: FullData | str
+    held_out: HeldOut | None
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -93,6 +114,26 @@ def compare_stages(
 ) -> Comparison:
     """Compare the two stages of a fit with each other and with the full data."""
     chosen = thresholds or Thresholds()
-    fixed = fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se)
-    findings = [*check_convergence(cov, coef), *check_fixed_effects(fixed, chosen)]
-    return Comparison(cov, coef, refined, tuple(findings), fixed)
+    fits, second = stage_one_fits(cov, coef), stage_two_normal(coef)
+    levels = [c for factor, first in fits.items() for c in compare_levels(factor, first, coef, second)]
+    fixed = _fixed_effects(cov, coef, fits)
+    full = full_data_estimate(cov, coef, second, data, refined, chosen)
+    covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)
+    held_out = None if holdout is None else score_holdout(coef, holdout)
+    findings = (
+        *check_convergence(cov, coef, covariances, chosen),
+        *check_fixed_effects(fixed, chosen),
+        *check_levels(levels, chosen),
+        *check_covariances(covariances, full, refined is not None, chosen),
+        *check_holdout(held_out, chosen),
+    )
+    return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out)
+
+
+def _fixed_effects(
+    cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne]
+) -> pd.DataFrame:
+    """Stage 1's are those of its largest fit."""
+    largest = max(fits.values(), key=lambda first: first.result.n_rows)
+    frozen_se1 = None if largest.normal is None else largest.normal.fixef_se()
+    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, frozen_se1)

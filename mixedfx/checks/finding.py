@@ -34,7 +34,7 @@ class Finding:
     value, error, expected
         The statistic, its standard error, and what a sound fit gives; NaN where there is none.
     threshold
-        The value at which it becomes a warning, or for a two-sided check the distance from `expected`.
+        How far from `expected` it may be before it warns; where nothing is expected, the limit itself.
     remedy
         What to do about a warning or a failure.
     """

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from mixedfx.checks.finding import Finding, skipped
+from mixedfx.checks.finding import SEVERITY, Finding, skipped
+from mixedfx.checks.remedies import SAME_DATA
 from mixedfx.checks.thresholds import Thresholds, grade
 
 PART = "fixed effects"
@@ -15,11 +16,24 @@ LEAST_ERROR = 0.05
 """Differences below this share of a standard error are rounding, Monte Carlo error or Sigma's second digit."""
 
 
-def fixed_effects_table(beta1: pd.Series, se1: pd.Series, beta2: pd.Series, se2: pd.Series) -> pd.DataFrame:
+def fixed_effects_table(
+    beta1: pd.Series,
+    se1: pd.Series,
+    beta2: pd.Series,
+    se2: pd.Series,
+    frozen_se1: pd.Series | None = None,
+) -> pd.DataFrame:
     """Both stages' fixed effects, their difference, and its z-score.
 
     The stages share rows, so that the variance of the difference is V1 - V2 and not the sum: the estimate from all
     rows is the efficient one (Hausman 1978, Econometrica 46).
+
+    Parameters
+    ----------
+    beta1, se1, beta2, se2
+        Estimates and standard errors of the stages.
+    frozen_se1
+        Stage 1's standard errors at the covariances that stage 2 used, where they are known: V1 of the z-score.
 
     Returns
     -------
@@ -31,51 +45,49 @@ def fixed_effects_table(beta1: pd.Series, se1: pd.Series, beta2: pd.Series, se2:
     table = pd.DataFrame({"stage1": beta1, "se1": se1, "stage2": beta2, "se2": se2}).reindex(names)
     table["difference"] = table["stage2"] - table["stage1"]
     table["in_se"] = table["difference"] / table["se1"]
-    variance = np.maximum(table["se1"] ** 2 - table["se2"] ** 2, (LEAST_ERROR * table["se1"]) ** 2)
+    own = table["se1"] if frozen_se1 is None else frozen_se1.reindex(names).fillna(table["se1"])
+    variance = np.maximum(own**2 - table["se2"] ** 2, (LEAST_ERROR * table["se1"]) ** 2)
     table["z"] = table["difference"] / np.sqrt(variance)
     return table
 
 
 def check_fixed_effects(table: pd.DataFrame, thresholds: Thresholds) -> list[Finding]:
-    """The worst of the fixed effects, judged with all of them in mind."""
+    """Each fixed effect judged with their number in mind; the worst one stands for all."""
+    judged = []
     common = table.dropna(subset=["z"])
-    if common.empty:
+    for name, in_se, z in zip(common.index, common["in_se"], common["z"], strict=True):
+        p_value = float(2 * norm.sf(abs(z)) * len(common))
+        status = grade(abs(in_se), thresholds.fixed_effects, p_value, thresholds)
+        judged.append((SEVERITY[status], abs(float(in_se)), str(name), float(z), status))
+    if not judged:
         return [skipped(PART, PART, STATISTIC, "the stages have no fixed effect in common")]
-    p_values = np.minimum(2 * norm.sf(common["z"].abs()) * len(common), 1.0)
-    effect = common["in_se"].abs()
-    statuses = [
-        grade(e, thresholds.fixed_effects, p, thresholds) for e, p in zip(effect, p_values, strict=True)
-    ]
-    order = ("ok", "warn", "fail")
-    severity = [order.index(s) for s in statuses]
-    at = int(np.lexsort([effect, severity])[-1])
-    row = common.iloc[at]
-    status = statuses[at]
-    name = common.index[at]
-    differs = f"{row['stage1']:.4g} in stage 1 and {row['stage2']:.4g} in stage 2"
-    if status == "ok":
-        says = f"fixed effects differ by at most {effect.max():.2g} standard errors of stage 1 ({effect.idxmax()})"
-    else:
+    _, effect, name, z, status = max(judged)
+    says, remedy = f"differences of at most {effect:.2g} standard errors of stage 1 ({name})", ""
+    if status != "ok":
+        first, second = table.loc[name, ["stage1", "stage2"]]
         says = (
-            f"the fixed effect '{name}' is {differs}, {effect.iloc[at]:.2g} standard errors apart, more than the rows "
-            f"that only stage 2 has explain (z = {row['z']:.1f})"
+            f"the fixed effect '{name}' is {first:.4g} in stage 1 and {second:.4g} in stage 2, {effect:.2g} standard "
+            f"errors apart, more than the further rows of stage 2 explain (z = {z:.1f})"
         )
-    return [
-        Finding(
-            PART,
-            str(name),
-            STATISTIC,
-            status,
-            says,
-            value=float(effect.iloc[at]),
-            expected=0.0,
-            threshold=thresholds.fixed_effects[0],
-            remedy="" if status == "ok" else REMEDY,
-        )
-    ]
+        remedy = SAME_DATA
+    worst = Finding(
+        PART,
+        name,
+        STATISTIC,
+        status,
+        says,
+        value=effect,
+        expected=0.0,
+        threshold=thresholds.fixed_effects[0],
+        remedy=remedy,
+    )
+    return [worst, *_in_one_stage(table)]
 
 
-REMEDY = (
-    "check that both stages were given the same formula, factor coding and data, and that the subsample is a "
-    "random one"
-)
+def _in_one_stage(table: pd.DataFrame) -> list[Finding]:
+    """The subsample may lack a category, and so its effect."""
+    alone = [str(name) for name, z in table["z"].items() if np.isnan(z)]
+    if not alone:
+        return []
+    says = "one of the stages does not have them, as where the subsample lacks a category"
+    return [skipped(PART, ", ".join(alone), STATISTIC, says)]

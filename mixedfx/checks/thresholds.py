@@ -29,7 +29,7 @@ class Thresholds:
     coverage
         Distance from 0.9 of the share of stage-2 draws inside stage 1's 90 % interval.
     sd
-        Relative change of a standard deviation in Sigma, or of sigma, on the full data: 0.15 means that one is 15 %
+        Relative change of a standard deviation in Sigma, or of sigma, on the full data: 0.2 means that one is 20 %
         larger than the other. Warns whether or not it may be chance: the frozen value is that far off either way.
     correlation
         Change of a correlation in Sigma on the full data.
@@ -57,7 +57,7 @@ class Thresholds:
     slope: tuple[float, float] = (0.1, 0.3)
     spread: tuple[float, float] = (1.5, 2.5)
     coverage: tuple[float, float] = (0.05, 0.2)
-    sd: tuple[float, float] = (0.15, 0.5)
+    sd: tuple[float, float] = (0.2, 0.5)
     correlation: tuple[float, float] = (0.25, 0.6)
     coefficients: tuple[float, float] = (0.25, 1.0)
     rhat: tuple[float, float] = (1.01, 1.05)

@@ -1,0 +1,194 @@
+"""The frozen covariances on all rows: what the full data would estimate, and how far coefficients would move."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.checks.fisher_step import fisher_step
+from mixedfx.checks.thresholds import Thresholds
+from mixedfx.covariance.average_information import maximise
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.likelihood import standard_errors
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.design import Design, build_design
+from mixedfx.errors import MixedfxWarning
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from mixedfx.checks.frozen import StageNormal
+    from mixedfx.coefficients.result import CoefficientsResult
+    from mixedfx.covariance.result import CovarianceResult
+    from mixedfx.linalg.layout import RowLayout
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 0.005
+"""Steps end when the next one promises less log-likelihood than this: then each entry is within a tenth of a standard
+error of the optimum. Where the frozen covariances are near it, that is one step."""
+
+
+@dataclass(frozen=True, eq=False)
+class FullData:
+    """What all rows say of the covariances.
+
+    Attributes
+    ----------
+    source
+        How it was estimated, in words.
+    varcorr
+        The estimate; parts that were not estimated are as frozen.
+    standard_errors
+        Its frame with column ``se``, the rows that were estimated.
+    loglik_gain
+        Log-likelihood at the estimate less that at the frozen covariances.
+    moves
+        Factor -> root mean square, over levels and coefficients, of the conditional modes' change from the frozen
+        covariances to the estimate, in their standard deviations.
+    distance
+        Largest distance of stage 2's conditional modes from those of a direct solution at the same covariances, in
+        their standard deviations; None where stage 2 mixes several draws of Sigma.
+    why
+        Why the last three are None; empty where they are there.
+    """
+
+    source: str
+    varcorr: VarCorr
+    standard_errors: pd.DataFrame
+    loglik_gain: float | None = None
+    moves: Mapping[str, float] | None = None
+    distance: float | None = None
+    why: str = ""
+
+
+def full_data_estimate(
+    cov: CovarianceResult,
+    coef: CoefficientsResult,
+    second: StageNormal,
+    data: object,
+    refined: CovarianceResult | None,
+    thresholds: Thresholds,
+) -> FullData | str:
+    """Sigma on all rows, by the best means there are, or why there are none.
+
+    `refined`, where it is given; else the exact engine with the data (the restricted likelihood, or the full one where
+    stage 1 used that), in steps from the frozen covariances; else one step from stage 2's modes, which needs no data.
+    """
+    problem = _problem(cov, coef, data, thresholds)
+    if isinstance(problem, str):
+        if refined is not None:
+            return FullData("refined", refined.varcorr, refined.standard_errors, why=problem)
+        if coef.family != "gaussian":
+            return problem
+        return _one_step(coef, second, problem)
+    frozen = problem.at(_point(coef.varcorr, problem.space))
+    if refined is None:
+        at, source, varcorr, errors = _refit(problem, frozen)
+    else:
+        at = problem.at(_point(refined.varcorr, problem.space))
+        source, varcorr, errors = "refined", refined.varcorr, refined.standard_errors
+    sds = {factor: coef.ranef_sd(factor).to_numpy() for factor in coef.ranef}
+    changes = {f: _in_sds(at.b[f] - frozen.b[f], sd) for f, sd in sds.items()}
+    moves = {f: float(np.sqrt(np.mean(change**2))) for f, change in changes.items()}
+    distance = None
+    if len(coef.mixture.components) == 1:
+        off = (_in_sds(coef.ranef[f].to_numpy() - frozen.b[f], sd) for f, sd in sds.items())
+        distance = max(float(np.abs(values).max()) for values in off)
+    return FullData(source, varcorr, errors, at.loglik - frozen.loglik, moves, distance)
+
+
+def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullData:
+    component = coef.mixture.components[0]
+    blocks, errors = [], []
+    for block in component.varcorr.align(second.terms.values()).blocks:
+        found = fisher_step(second, block.factor, component.b[block.factor])
+        if found is None:
+            blocks.append(block)
+        else:
+            blocks.append(replace(block, matrix=found[0], free=second.terms[block.factor].free))
+            errors.append(VarCorr((blocks[-1],)).to_frame().assign(se=found[1]))
+    varcorr = VarCorr(tuple(blocks), component.varcorr.sigma2)
+    frame = pd.concat(errors) if errors else varcorr.to_frame().iloc[:0].assign(se=0.0)
+    return FullData("one step from stage 2's modes", varcorr, frame, why=why)
+
+
+def _refit(
+    problem: GaussianProblem, frozen: GaussianPoint
+) -> tuple[GaussianPoint, str, VarCorr, pd.DataFrame]:
+    known = [frozen]
+    optimum = maximise(
+        lambda point: known.pop() if known else problem.at(point), problem.space, frozen.point, tol=TOLERANCE
+    )
+    space = problem.space
+    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
+    errors = varcorr.to_frame()
+    errors["se"] = standard_errors(space, optimum.phi, optimum.information)
+    source = f"{'REML' if problem.reml else 'ML'}, {optimum.iterations} steps from the frozen covariances"
+    return optimum.at, source, varcorr, errors
+
+
+def _in_sds(change: Floats, sd: Floats) -> Floats:
+    """0 where the standard deviation is 0, as the coefficient then is too."""
+    return np.divide(change, sd, out=np.zeros_like(change), where=sd > 0)
+
+
+def _refine(
+    problem: GaussianProblem, frozen: GaussianPoint
+) -> tuple[GaussianPoint, int, VarCorr, pd.DataFrame]:
+    known = [frozen]
+    optimum = maximise(
+        lambda point: known.pop() if known else problem.at(point), problem.space, frozen.point, tol=TOLERANCE
+    )
+    space = problem.space
+    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
+    errors = varcorr.to_frame()
+    errors["se"] = standard_errors(space, optimum.phi, optimum.information)
+    return optimum.at, optimum.iterations, varcorr, errors
+
+
+def _problem(
+    cov: CovarianceResult, coef: CoefficientsResult, data: object, thresholds: Thresholds
+) -> GaussianProblem | str:
+    if coef.family != "gaussian":
+        return f"the full-data test is there for the gaussian family, not for {coef.family}"
+    if data is None:
+        return "the full data were not given (data=)"
+    layout = coef.mixture.components[0].normal.elimination.operator.layout
+    if layout.beta_start > thresholds.max_coefficients:
+        return (
+            f"the factors other than {layout.eliminated.name} have {layout.beta_start:,} coefficients, and the exact "
+            f"engine is used up to max_coefficients = {thresholds.max_coefficients:,}"
+        )
+    design = _design(coef, data, layout)
+    if design.n_rows != coef.n_rows:
+        return (
+            f"the data given have {design.n_rows:,} complete rows, but stage 2 was fitted to {coef.n_rows:,}"
+        )
+    for term in design.predictors.terms:
+        if not term.grouping.levels.equals(coef.spec.group(term.name).levels):
+            return (
+                f"factor '{term.name}' has other levels in the data given than in those stage 2 was fitted to"
+            )
+    return GaussianProblem.of(design, reml=cov.method != "ml")
+
+
+def _design(coef: CoefficientsResult, data: object, layout: RowLayout) -> Design:
+    with warnings.catch_warnings():  # the fit has given them already
+        warnings.simplefilter("ignore", MixedfxWarning)
+        design = build_design(coef.formula, data, family=coef.family, weights=coef.spec.weights_column)
+    omega = coef.mixture.components[0].normal.elimination.omega
+    if coef.spec.weights_column is None and design.n_rows == len(omega) and np.ptp(omega) > 0:
+        # The weights were an array; the curvature of a gaussian row is weight / sigma^2.
+        return replace(design, weights=layout.in_caller_order(omega) * coef.varcorr.sigma2)
+    return design
+
+
+def _point(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
+    assert varcorr.sigma2 is not None  # gaussian
+    return Covariances(tuple(block.matrix for block in varcorr.align(space.terms).blocks), varcorr.sigma2)
