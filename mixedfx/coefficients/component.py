@@ -29,6 +29,8 @@ class Component:
         Fixed effects, shape (p,).
     b
         Conditional modes, factor -> (J, q).
+    alpha
+        Thresholds, shape (M - 1,); empty for families without.
     normal
         Covariances and draws around the mode.
     """
@@ -36,14 +38,17 @@ class Component:
     varcorr: VarCorr
     beta: Floats
     b: Mapping[str, Floats]
+    alpha: Floats
     normal: LaplaceNormal
 
     @classmethod
     def of(cls, problem: Problem, varcorr: VarCorr, mode: Mode) -> Component:
         """At the mode that a solver found."""
-        curvature = problem.family.derivatives(problem.y, mode.eta, problem.auxiliary).d2
-        elimination = eliminate(problem.operator, problem.lambdas, problem.weights * curvature)
-        return cls(varcorr, problem.beta(mode.x), problem.b(mode.x), LaplaceNormal(elimination))
+        x, alpha = mode.point.x, mode.point.alpha
+        here = problem.evaluate(mode.eta, alpha)
+        elimination = eliminate(problem.operator, problem.lambdas, here.curvature)
+        normal = LaplaceNormal(elimination, here.border)
+        return cls(varcorr, problem.beta(x), problem.b(x), alpha, normal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +65,19 @@ class Mixture:
         """Shape (p,)."""
         return np.mean([c.beta for c in self.components], axis=0)
 
+    def alpha(self) -> Floats:
+        """Thresholds, shape (M - 1,)."""
+        return np.mean([c.alpha for c in self.components], axis=0)
+
     def b(self, factor: str) -> Floats:
         """Shape (J, q)."""
         return np.mean([c.b[factor] for c in self.components], axis=0)
 
     def fixef_covariance(self) -> Floats:
-        """Shape (p, p)."""
+        """Of fixed effects and thresholds, shape (p + M - 1, p + M - 1)."""
         within = np.mean([c.normal.fixef_covariance() for c in self.components], axis=0)
-        spread = np.array([c.beta for c in self.components]) - self.beta()
+        fixed = np.array([np.concatenate([c.beta, c.alpha]) for c in self.components])
+        spread = fixed - fixed.mean(axis=0)
         return within + spread.T @ spread / len(self.components)
 
     def level_variances(self, factor: str, *, conditional: bool) -> Floats:
@@ -77,14 +87,14 @@ class Mixture:
         return within + np.var([c.b[factor] for c in self.components], axis=0)
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
-        """(beta (p, n), factor -> (J, q, n)), the components taking turns."""
-        beta: list[Floats] = []
+        """(beta and alpha (p + M - 1, n), factor -> (J, q, n)), the components taking turns."""
+        fixed: list[Floats] = []
         random: dict[str, list[Floats]] = {}
         for k, component in enumerate(self.components):
             share = len(range(k, n, len(self.components)))
             if share:
-                around_beta, around_b = component.normal.draws(share, rng)
-                beta.append(component.beta[:, None] + around_beta)
+                around_fixed, around_b = component.normal.draws(share, rng)
+                fixed.append(np.concatenate([component.beta, component.alpha])[:, None] + around_fixed)
                 for name, values in around_b.items():
                     random.setdefault(name, []).append(component.b[name][:, :, None] + values)
-        return np.concatenate(beta, axis=1), {k: np.concatenate(v, axis=2) for k, v in random.items()}
+        return np.concatenate(fixed, axis=1), {k: np.concatenate(v, axis=2) for k, v in random.items()}

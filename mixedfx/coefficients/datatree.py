@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,12 @@ Floats = NDArray[np.float64]
 
 def draws_tree(
     result: CoefficientsResult,
-    beta: Floats,
+    fixed: Floats,
     random: Mapping[str, Floats],
     factors: Sequence[str] | None,
     levels: Mapping[str, Sequence[object]],
 ) -> DataTree:
-    """Group ``posterior``, one chain; beta (p, n), random: factor -> (J, q, n).
+    """Group ``posterior``, one chain; fixed: beta and thresholds (p + M - 1, n), random: factor -> (J, q, n).
 
     Raises
     ------
@@ -37,9 +37,14 @@ def draws_tree(
     wanted = result.spec.factors if factors is None else tuple(factors)
     for name in (*wanted, *levels):
         result.spec.group(name)
-    variables: dict[str, Floats] = {"beta": beta.T[None]}
+    p = len(result.fixef)
+    variables: dict[str, Floats] = {"beta": fixed[:p].T[None]}
     dims: dict[str, list[str]] = {"beta": ["coef"]}
-    coords: dict[str, object] = {"coef": list(result.spec.fixed_names)}
+    coords: dict[str, Any] = {"coef": list(result.spec.fixed_names)}
+    if result.thresholds is not None:
+        variables["alpha"] = fixed[p:].T[None]
+        dims["alpha"] = ["threshold"]
+        coords["threshold"] = list(result.thresholds.index)
     for name in wanted:
         frame = result.ranef[name]
         keep = frame.index.get_indexer(list(levels[name])) if name in levels else np.arange(len(frame))

@@ -19,7 +19,7 @@ from mixedfx.progress import reporter
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
-    from mixedfx.linalg.operator import Parts
+    from mixedfx.coefficients.problem import Point
     from mixedfx.progress import Report
 
 SOLVERS = ("newton-cg",)
@@ -65,7 +65,8 @@ def estimate_coefficients(
         The covariances: `VarCorr`, a covariance result, or a list of VarCorr (draws of Sigma), which are fitted one
         after the other, each from the last one's mode, and mixed in equal parts.
     family
-        "gaussian", "bernoulli", "binomial" (a proportion, with weights the trials) or "poisson".
+        "gaussian", "bernoulli", "binomial" (a proportion, with weights the trials), "poisson" or "cumulative" (ordered
+        categories, P(y <= m) = logistic(alpha_m - eta)).
     weights
         An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
         frequency otherwise.
@@ -112,9 +113,10 @@ def estimate_coefficients(
     with reporter(progress) as report:
         for draw in (d.align(design.predictors.terms) for d in draws):
             problem = Problem.of(design, chosen, draw)
-            first: Parts | None = None
+            first: Point | None = None
             if components:
-                first = start_from(problem, components[-1].beta, components[-1].b)
+                last = components[-1]
+                first = start_from(problem, last.beta, last.b, last.alpha)
             elif start is not None:
                 first = start_from(problem, *start.aligned_to(design.predictors))
             modes.append(newton_cg(problem, tol=tol, start=first, report=report))

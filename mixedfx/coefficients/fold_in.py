@@ -49,9 +49,10 @@ def fold_in(
     for component in mixture.components:
         blocks = tuple(component.varcorr.block(term.name) for term in new.terms)
         varcorr = VarCorr(blocks, component.varcorr.sigma2)
-        problem = Problem.of(Design(y, weights, new, spec), family, varcorr)
+        thresholds = component.alpha if family.has_thresholds else None
+        problem = Problem.of(Design(y, weights, new, spec), family, varcorr, thresholds)
         with reporter(None) as report:
-            modes.append(problem.b(newton_cg(problem, tol=tol, report=report).x))
+            modes.append(problem.b(newton_cg(problem, tol=tol, report=report).point.x))
     return {
         term.name: pd.DataFrame(
             np.mean([mode[term.name] for mode in modes], axis=0),

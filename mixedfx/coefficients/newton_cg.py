@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.coefficients.problem import Problem
+from mixedfx.coefficients.problem import Evaluation, Point, Problem
+from mixedfx.linalg.bordered import BorderedSolution, bordered_system
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.operator import Parts
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MAX_NEWTON = 100
 LOOSEST_FORCING = 0.1
+SETTLED = "scaled gradient and Newton decrement are below the tolerance"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Mode:
 
     Attributes
     ----------
-    x
-        (u, beta).
+    point
+        (u, beta) and thresholds.
     eta
         Linear predictor, shape (N,), sorted rows.
     converged, reason
@@ -70,7 +72,7 @@ class Mode:
         Wall time.
     """
 
-    x: Parts
+    point: Point
     eta: Floats
     converged: bool
     reason: str
@@ -82,8 +84,8 @@ class Mode:
     seconds: float
 
 
-def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None, report: Report) -> Mode:
-    """Minimise F(beta, u) (see `Problem`).
+def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None, report: Report) -> Mode:
+    """Minimise F(beta, u, alpha) (see `Problem`).
 
     Each iteration eliminates the largest factor, solves the deflated reduced system by CG to the accuracy that the
     forcing sequence of Eisenstat & Walker (1996, choice 2) asks for, and searches along the step, whose rows D step
@@ -92,10 +94,10 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
     direction would pass it.
     """
     began = time.perf_counter()
-    x = problem.start() if start is None else start
-    eta = problem.eta(x)
-    loss, slope, curvature = problem.evaluate(eta)
-    objective = loss + problem.penalty(x)
+    point = problem.start() if start is None else start
+    eta = problem.eta(point.x)
+    here = problem.evaluate(eta, point.alpha)
+    objective = here.loss + problem.penalty(point.x)
     E = coarse_directions(problem.layout)
     history: list[NewtonStep] = []
     forcing, previous_norm = LOOSEST_FORCING, np.inf
@@ -104,48 +106,56 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Parts | None = None
     def mode(converged: bool, reason: str) -> Mode:
         seconds = time.perf_counter() - began
         return Mode(
-            x, eta, converged, reason, tuple(history), grad_norm, decrement, objective, passes, seconds
+            point, eta, converged, reason, tuple(history), grad_norm, decrement, objective, passes, seconds
         )
 
+    def settled() -> bool:
+        return grad_norm <= tol and 0.5 * decrement**2 <= tol
+
     while True:
-        elimination = eliminate(problem.operator, problem.lambdas, curvature)
-        gradient = _gradient(problem, x, slope)
-        grad_norm = scaled_norm(elimination, gradient)
+        elimination = eliminate(problem.operator, problem.lambdas, here.curvature)
+        gradient = _gradient(problem, point.x, here.slope)
+        grad_norm = max(scaled_norm(elimination, gradient), _alpha_norm(here))
         decrement = np.inf
         if not np.isfinite(grad_norm):
             return mode(False, "the gradient overflowed; are features on scales above about 1e6?")
         system = reduced_system(elimination, E)
         rhs = Parts(-gradient.e, -gradient.rest)
-        reduced = elimination.reduce(rhs)
-        decrement = promised_decrement(system, rhs, reduced)
         passes += 3 + system.setup_passes  # gradient, diagonal blocks, right-hand side
+        if not here.border.size:
+            decrement = promised_decrement(system, rhs)
+            if settled():
+                return mode(True, SETTLED)
+        forcing = _next_forcing(forcing, grad_norm, previous_norm, tol, decrement)
+        previous_norm = grad_norm
+        bordered = bordered_system(elimination, system, here.border, tol=forcing)
+        step = bordered.solve(rhs, -here.alpha_slope[:, None], tol=forcing)
+        iterations = bordered.setup_iterations + step.iterations
+        passes += iterations + (4 if here.border.size else 2)  # right-hand sides, rows of the solutions
+        if here.border.size:
+            # The preconditioner says nothing of the border, so that the step itself has to promise.
+            decrement = _decrement_along(step, rhs, here)
+            if settled():
+                return mode(True, SETTLED)
         report("Newton", len(history), None, f"gradient {grad_norm:.1e}, gain {0.5 * decrement**2:.1e}")
-        if grad_norm <= tol and 0.5 * decrement**2 <= tol:
-            return mode(True, "scaled gradient and Newton decrement are below the tolerance")
         if len(history) == MAX_NEWTON:
             return mode(
                 False,
                 f"no convergence in {MAX_NEWTON} Newton steps (scaled gradient {grad_norm:.1e}); check the scales of "
                 "the features, or pass start= from an earlier fit",
             )
-        forcing = _next_forcing(forcing, grad_norm, previous_norm, tol, decrement)
-        previous_norm = grad_norm
-        solution = system.solve(reduced, tol=forcing)
-        step, rows = elimination.recover(rhs, solution.x)
-        direction = rows[:, 0]
-        passes += solution.iterations + 1
-        t = _line_search(problem, x, step, eta, direction, objective, decrement)
-        history.append(NewtonStep(objective, grad_norm, decrement, solution.iterations, t))
+        t = _line_search(problem, point, step, eta, objective, decrement)
+        history.append(NewtonStep(objective, grad_norm, decrement, iterations, t))
         logger.debug("newton %d: F %.6f, gradient %.2e, cg %d, t %.3g", len(history), objective, grad_norm,
-                     solution.iterations, t)  # fmt: skip
+                     iterations, t)  # fmt: skip
         if t == 0.0:
             return mode(
                 grad_norm <= np.sqrt(tol), "the objective cannot be lowered further in double precision"
             )
-        x = Parts(x.e + t * step.e, x.rest + t * step.rest)
-        eta = eta + t * direction
-        loss, slope, curvature = problem.evaluate(eta)
-        objective = loss + problem.penalty(x)
+        point = point.moved(step.x, step.t[:, 0], t)
+        eta = eta + t * step.rows[:, 0]
+        here = problem.evaluate(eta, point.alpha)
+        objective = here.loss + problem.penalty(point.x)
 
 
 def _gradient(problem: Problem, x: Parts, slope: Floats) -> Parts:
@@ -182,10 +192,21 @@ def _fixed_curvature(elimination: Elimination) -> Floats:
     return out
 
 
-def promised_decrement(system: ReducedSystem, rhs: Parts, reduced: Floats) -> float:
-    """sqrt(g' H^-1 g), exact on the eliminated factor and by the preconditioner on the rest."""
-    own = float(np.einsum("jim,jih,jhm->", rhs.e, system.elimination.A_inverse, rhs.e, optimize=True))
-    return float(np.sqrt(max(own + float(system.energy(reduced)[0]), 0.0)))
+def _alpha_norm(here: Evaluation) -> float:
+    return float(np.max(np.abs(here.alpha_slope) / np.sqrt(np.diag(here.border.A)), initial=0.0))
+
+
+def promised_decrement(system: ReducedSystem, rhs: Parts) -> float:
+    """sqrt(g' H^-1 g): exact on the eliminated factor, by the preconditioner on the rest."""
+    elimination = system.elimination
+    own = float(np.einsum("jim,jih,jhm->", rhs.e, elimination.A_inverse, rhs.e, optimize=True))
+    return float(np.sqrt(max(own + float(system.energy(elimination.reduce(rhs))[0]), 0.0)))
+
+
+def _decrement_along(step: BorderedSolution, rhs: Parts, here: Evaluation) -> float:
+    """sqrt(-g'step), which is the Newton decrement where the step is Newton's."""
+    along = np.vdot(rhs.e, step.x.e) + np.vdot(rhs.rest, step.x.rest) - here.alpha_slope @ step.t[:, 0]
+    return float(np.sqrt(max(float(along), 0.0)))
 
 
 def _next_forcing(forcing: float, grad_norm: float, previous: float, tol: float, decrement: float) -> float:
@@ -195,16 +216,15 @@ def _next_forcing(forcing: float, grad_norm: float, previous: float, tol: float,
         chosen = 0.9 * (grad_norm / previous) ** 2
         if 0.9 * forcing**2 > 0.1:
             chosen = max(chosen, 0.9 * forcing**2)
-    needed = 0.05 * tol / max(decrement, tol)
+    needed = 0.05 * tol / (max(decrement, tol) if np.isfinite(decrement) else 1.0)
     return float(np.clip(chosen, max(needed, 1e-14), LOOSEST_FORCING))
 
 
 def _line_search(
     problem: Problem,
-    x: Parts,
-    step: Parts,
+    point: Point,
+    step: BorderedSolution,
     eta: Floats,
-    direction: Floats,
     objective: float,
     decrement: float,
 ) -> float:
@@ -215,8 +235,8 @@ def _line_search(
         return 1.0
     t = 1.0
     while t > 1e-10:
-        trial = Parts(x.e + t * step.e, x.rest + t * step.rest)
-        reached = problem.loss_along(eta, direction, t) + problem.penalty(trial)
+        trial = point.moved(step.x, step.t[:, 0], t)
+        reached = problem.loss_along(eta, step.rows[:, 0], t, trial.alpha) + problem.penalty(trial.x)
         if reached <= objective - 1e-4 * t * decrement**2 + noise:
             return t
         t *= 0.5

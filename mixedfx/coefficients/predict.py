@@ -83,12 +83,6 @@ def with_interval(
     return pd.DataFrame(columns, index=index)
 
 
-def class_labels(spec: DesignSpec, probability: Floats, index: pd.Index) -> pd.Series:
-    """The likelier of two outcomes, as the response's own labels."""
-    levels = spec.response_levels if spec.response_levels is not None else pd.Index([0, 1])
-    return pd.Series(levels[(probability > 0.5).astype(int)], index=index, name=spec.response_name)
-
-
 def _exact_variance(component: Component, predictors: Predictors) -> Floats:
     out = np.empty(predictors.n_rows)
     for first in range(0, predictors.n_rows, ROWS_AT_ONCE):
@@ -123,7 +117,8 @@ def _variance_from_draws(mixture: Mixture, predictors: Predictors) -> Floats:
     total = np.zeros(predictors.n_rows)
     drawn = 0
     while drawn < DRAWS:
-        beta, random = mixture.draws(ROWS_AT_ONCE, rng)
+        fixed, random = mixture.draws(ROWS_AT_ONCE, rng)
+        beta = fixed[: len(predictors.fixed_names)]
         for i in range(beta.shape[1]):
             eta = predictors.eta(beta[:, i], {name: b[:, :, i] for name, b in random.items()})
             total += (eta - mean) ** 2

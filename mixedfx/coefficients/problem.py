@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from mixedfx.design import Design
 from mixedfx.families import Family
+from mixedfx.families.cumulative import as_cumulative
+from mixedfx.linalg.bordered import Border, no_border
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
@@ -19,15 +21,42 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Point:
+    """The unknowns: x = (u, beta), and the thresholds alpha, shape (M - 1,), empty for families without."""
+
+    x: Parts
+    alpha: Floats
+
+    def moved(self, x: Parts, alpha: Floats, t: float) -> Point:
+        """This point plus t times a step."""
+        return Point(Parts(self.x.e + t * x.e, self.x.rest + t * x.rest), self.alpha + t * alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The data's part of F: sum w l, w l' and w l'' (N,), and the thresholds' gradient and border."""
+
+    loss: float
+    slope: Floats
+    curvature: Floats
+    alpha_slope: Floats
+    border: Border
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """F(beta, u) = sum_r w_r l(y_r, eta_r) + |u|^2 / 2 with b = Lambda u; rows sorted as `operator.layout` says.
+    """F(beta, u, alpha) = sum_r w_r l(y_r, eta_r) + |u|^2 / 2 with b = Lambda u; rows sorted as `operator.layout` says.
 
     Attributes
     ----------
     y, weights, offset
         Shape (N,), sorted.
     auxiliary
-        What the family's density needs besides eta: sigma^2 for the gaussian family.
+        What the family's density needs besides eta and is not estimated: sigma^2, or thresholds that are known.
+    free_thresholds
+        Whether thresholds are estimated.
+    n_categories
+        M, for families with thresholds.
     """
 
     operator: RowOperator
@@ -37,21 +66,28 @@ class Problem:
     y: Floats
     weights: Floats
     offset: Floats
+    free_thresholds: bool = False
+    n_categories: int = 0
 
     @classmethod
-    def of(cls, design: Design, family: Family, varcorr: VarCorr) -> Problem:
-        """Sort the rows and arrange the covariances as the rows are."""
+    def of(
+        cls, design: Design, family: Family, varcorr: VarCorr, thresholds: Floats | None = None
+    ) -> Problem:
+        """Sort the rows and arrange the covariances as the rows are; given `thresholds` are not estimated."""
         layout = arrange(design.predictors)
         factors = {b.factor: b.factor_matrix() for b in varcorr.align(design.predictors.terms).blocks}
         order = layout.order
+        levels = design.response_levels
         return cls(
             row_operator(layout),
             Lambdas.of(layout, factors),
             family,
-            varcorr.sigma2 if family.has_sigma else None,
+            varcorr.sigma2 if family.has_sigma else thresholds,
             design.y[order],
             design.weights[order],
             design.predictors.offset[order],
+            family.has_thresholds and thresholds is None,
+            0 if levels is None else len(levels),
         )
 
     @property
@@ -63,44 +99,61 @@ class Problem:
         random = x.rest[: self.layout.beta_start]
         return 0.5 * float(np.vdot(x.e, x.e) + np.vdot(random, random))
 
-    def evaluate(self, eta: Floats) -> tuple[float, Floats, Floats]:
-        """(sum_r w_r l, w l' (N,), w l'' (N,)) at a linear predictor."""
+    def evaluate(self, eta: Floats, alpha: Floats) -> Evaluation:
+        """Loss and derivatives at a linear predictor and thresholds."""
         if self.family.compiled_kind is not None:
             from mixedfx.families import compiled
 
-            return compiled.evaluate(self.family.compiled_kind, self.y, eta, self.weights, self._number)
-        d = self.family.derivatives(self.y, eta, self.auxiliary)
-        return self.loss_along(eta, eta, 0.0), self.weights * d.d1, self.weights * d.d2
+            kind, number = self.family.compiled_kind, self._number
+            loss, slope, curvature = compiled.evaluate(kind, self.y, eta, self.weights, number)
+        else:
+            d = self.family.derivatives(self.y, eta, self.auxiliary_at(alpha))
+            loss = self.loss_along(eta, eta, 0.0, alpha)
+            slope, curvature = self.weights * d.d1, self.weights * d.d2
+        if not self.free_thresholds:
+            return Evaluation(loss, slope, curvature, np.zeros(0), no_border(len(self.y)))
+        terms = as_cumulative(self.family).threshold_terms(self.y, eta, self.weights, alpha)
+        border = Border(terms.K, terms.hessian())
+        return Evaluation(loss, slope, curvature, terms.gradient, border)
 
-    def loss_along(self, eta: Floats, direction: Floats, t: float) -> float:
-        """sum_r w_r l(y_r, eta_r + t direction_r)."""
+    def loss_along(self, eta: Floats, direction: Floats, t: float, alpha: Floats) -> float:
+        """sum_r w_r l(y_r, eta_r + t direction_r); infinite where thresholds do not increase."""
+        if (np.diff(alpha) <= 0).any():
+            return np.inf
         if self.family.compiled_kind is not None:
             from mixedfx.families import compiled
 
             return compiled.loss_along(
                 self.family.compiled_kind, self.y, eta, direction, t, self.weights, self._number
             )
-        return float(self.weights @ self.family.loss(self.y, eta + t * direction, self.auxiliary))
+        loss = self.family.loss(self.y, eta + t * direction, self.auxiliary_at(alpha))
+        return float(self.weights @ loss)
 
-    @property
-    def _number(self) -> float:
-        """The auxiliary parameter where it is a number; compiled code wants one in any case."""
-        return self.auxiliary if isinstance(self.auxiliary, float) else 1.0
+    def auxiliary_at(self, alpha: Floats) -> object:
+        """The family's auxiliary parameter with thresholds as they are at the moment."""
+        return alpha if self.free_thresholds else self.auxiliary
 
     def eta(self, x: Parts) -> Floats:
         """Linear predictor at (u, beta), shape (N,)."""
         return self.offset + self.operator.matvec(self.lambdas.times(x))[:, 0]
 
-    def start(self) -> Parts:
-        """u = 0, and beta with the mean response as its intercept where there is one."""
+    def start(self) -> Point:
+        """u = 0, and intercept or thresholds from the mean response."""
         rest = np.zeros((self.layout.n_rest, 1))
+        mean_offset = float(np.average(self.offset, weights=self.weights))
         intercept = np.flatnonzero(self.layout.fixed_columns < 0)
         if intercept.size:
-            mean_offset = float(np.average(self.offset, weights=self.weights))
-            rest[self.layout.beta_start + intercept[0]] = (
-                self.family.start_eta(self.y, self.weights) - mean_offset
-            )
-        return Parts(np.zeros((self.layout.n_levels, self.layout.q, 1)), rest)
+            constant = self.family.start_eta(self.y, self.weights) - mean_offset
+            rest[self.layout.beta_start + intercept[0]] = constant
+        return Point(Parts(np.zeros((self.layout.n_levels, self.layout.q, 1)), rest), self.start_alpha())
+
+    def start_alpha(self) -> Floats:
+        """Thresholds of a model without predictors; empty where none are estimated."""
+        if not self.free_thresholds:
+            return np.zeros(0)
+        mean_offset = float(np.average(self.offset, weights=self.weights))
+        family = as_cumulative(self.family)
+        return family.start_thresholds(self.y, self.weights, self.n_categories) + mean_offset
 
     def b(self, x: Parts) -> dict[str, Floats]:
         """Conditional modes b = Lambda u, factor -> (J, q)."""
@@ -109,3 +162,8 @@ class Problem:
     def beta(self, x: Parts) -> Floats:
         """Fixed effects, shape (p,)."""
         return x.rest[self.layout.beta_start :, 0]
+
+    @property
+    def _number(self) -> float:
+        """The auxiliary parameter where it is a number; compiled code wants one in any case."""
+        return self.auxiliary if isinstance(self.auxiliary, float) else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mixedfx.coefficients.component import Mixture
 from mixedfx.coefficients.fold_in import fold_in
 from mixedfx.errors import SettingError
 from mixedfx.families import get_family
+from mixedfx.families.cumulative import as_cumulative
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.predictors import Predictors
 from mixedfx.varcorr import VarCorr
@@ -75,8 +77,12 @@ class CoefficientsResult:
 
     @property
     def thresholds(self) -> pd.Series | None:
-        """Thresholds of the cumulative family, else None."""
-        return None
+        """Thresholds of the cumulative family, named "1|2", "2|3", ... by its categories; else None."""
+        if not get_family(self.family).has_thresholds:
+            return None
+        levels = [str(level) for level in self._categories]
+        names = [f"{low}|{high}" for low, high in pairwise(levels)]
+        return pd.Series(self.mixture.alpha(), index=names, name="thresholds")
 
     @cached_property
     def fixef(self) -> pd.Series:
@@ -86,7 +92,7 @@ class CoefficientsResult:
     @cached_property
     def fixef_se(self) -> pd.Series:
         """Standard errors of the fixed effects: from C^-1, by one solve each."""
-        variances = np.diag(self.mixture.fixef_covariance())
+        variances = np.diag(self.mixture.fixef_covariance())[: len(self.fixef)]
         return pd.Series(np.sqrt(variances), index=self.fixef.index, name="fixef_se")
 
     @cached_property
@@ -136,15 +142,15 @@ class CoefficientsResult:
         Returns
         -------
         DataTree
-            Group ``posterior`` with ``beta`` (chain, draw, coef) and ``b_<factor>`` (chain, draw, <factor>,
-            <factor>_coef).
+            Group ``posterior`` with ``beta`` (chain, draw, coef), ``b_<factor>`` (chain, draw, <factor>,
+            <factor>_coef) and, for the cumulative family, ``alpha`` (chain, draw, threshold).
         """
         from mixedfx.coefficients.datatree import draws_tree
 
         if n < 1:
             raise SettingError(f"n must be at least 1, not {n}")
-        beta, random = self.mixture.draws(n, np.random.default_rng(seed))
-        return draws_tree(self, beta, random, factors, levels or {})
+        fixed, random = self.mixture.draws(n, np.random.default_rng(seed))
+        return draws_tree(self, fixed, random, factors, levels or {})
 
     def predict(
         self,
@@ -161,7 +167,8 @@ class CoefficientsResult:
         new_data
             Rows with the formula's columns; the response is not needed.
         type
-            "response": the mean; "link": the linear predictor; "class": the likelier outcome (bernoulli).
+            "response": the mean, for the cumulative family a column of probabilities a category; "link": the linear
+            predictor; "class": the likeliest category.
         new_levels
             Levels that the fit did not have: "population" predicts them from the fixed effects, "error" refuses them.
         interval
@@ -181,32 +188,40 @@ class CoefficientsResult:
         if type not in ("response", "link", "class"):
             raise SettingError(f"type must be 'response', 'link' or 'class', not {type!r}")
         family = get_family(self.family)
-        if type == "class" and (family.name != "bernoulli" or interval is not None):
-            raise SettingError("type='class' is for families with classes, and has no interval")
+        ordinal = family.has_thresholds
+        if type == "class" and not (ordinal or family.name == "bernoulli"):
+            raise SettingError(f"type='class' is for families with classes; '{family.name}' has none")
+        if interval is not None and (type == "class" or (ordinal and type == "response")):
+            raise SettingError(f"type={type!r} has no interval; ask for one with type='link'")
         predictors = self.spec.encode(new_data)
         prediction.check_levels(self.spec, new_data, predictors, new_levels)
         eta = prediction.linear_predictor(self.mixture, predictors)
+        index, name = predictors.index, self.spec.response_name
         if interval is not None:
             variance = prediction.linear_predictor_variance(self.mixture, predictors)
-            return prediction.with_interval(
-                family, self._auxiliary, eta, variance, interval, type, predictors.index
-            )
+            return prediction.with_interval(family, self._auxiliary, eta, variance, interval, type, index)
+        if type == "link":
+            return pd.Series(eta, index=index, name=name)
+        if ordinal:
+            probabilities = as_cumulative(family).probabilities(eta, self._auxiliary)
+            if type == "response":
+                return pd.DataFrame(probabilities, index=index, columns=self._categories)
+            return pd.Series(self._categories[probabilities.argmax(axis=1)], index=index, name=name)
+        mean = family.mean(eta, self._auxiliary)
         if type == "class":
-            return prediction.class_labels(self.spec, family.mean(eta, self._auxiliary), predictors.index)
-        values = eta if type == "link" else family.mean(eta, self._auxiliary)
-        return pd.Series(values, index=predictors.index, name=self.spec.response_name)
+            return pd.Series(self._categories[(mean > 0.5).astype(int)], index=index, name=name)
+        return pd.Series(mean, index=index, name=name)
 
-    def fitted(self, data: object) -> pd.Series:
+    def fitted(self, data: object) -> pd.Series | pd.DataFrame:
         """Mean responses of rows of the fit: ``predict(data)``, but a level the fit did not have is an error."""
-        fitted = self.predict(data, new_levels="error")
-        assert isinstance(fitted, pd.Series)
-        return fitted
+        return self.predict(data, new_levels="error")
 
     def residuals(self, data: object) -> pd.Series:
-        """Response minus mean response, on the index of `data`."""
+        """Response minus mean response, on the index of `data`; categories count as numbers 0, 1, 2, ..."""
         y, _ = self.spec.encode_response(data)
-        fitted = self.fitted(data)
-        return pd.Series(y - fitted.to_numpy(), index=fitted.index, name="residual")
+        link = self.predict(data, type="link", new_levels="error")
+        fitted = get_family(self.family).mean(link.to_numpy(), self._auxiliary)
+        return pd.Series(y - fitted, index=link.index, name="residual")
 
     def fold_in(self, new_rows: object) -> dict[str, pd.DataFrame]:
         """Coefficients of new levels from a few rows, given everything else; nothing is refitted or changed.
@@ -235,19 +250,25 @@ class CoefficientsResult:
 
         save_coefficients(self, folder)
 
-    def aligned_to(self, predictors: Predictors) -> tuple[Floats, dict[str, Floats]]:
-        """(beta, b) in the order of another design's coefficients and levels; what this fit lacks is 0."""
+    def aligned_to(self, predictors: Predictors) -> tuple[Floats, dict[str, Floats], Floats]:
+        """(beta, b, alpha) in the order of another design's coefficients and levels; what this fit lacks is 0."""
         beta = self.fixef.reindex(list(predictors.fixed_names)).fillna(0.0).to_numpy()
         b = {}
         for term in predictors.terms:
             own = self.ranef.get(term.name, pd.DataFrame())
             own = own.reindex(index=term.grouping.levels, columns=list(term.names))
             b[term.name] = own.fillna(0.0).to_numpy(dtype=float)
-        return beta, b
+        return beta, b, self.mixture.alpha()
 
     @property
     def _auxiliary(self) -> object:
-        return self.varcorr.sigma2
+        return self.mixture.alpha() if get_family(self.family).has_thresholds else self.varcorr.sigma2
+
+    @property
+    def _categories(self) -> pd.Index:
+        """Labels of the response's categories; 0 and 1 for a numeric binary response."""
+        levels = self.spec.response_levels
+        return pd.Index([0, 1]) if levels is None else levels
 
     def _frame(self, factor: str, values: Floats) -> pd.DataFrame:
         levels = self.spec.group(factor).levels

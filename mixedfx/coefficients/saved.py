@@ -30,6 +30,7 @@ from mixedfx.errors import DataError
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.grouping import Grouping
 from mixedfx.jsonable import jsonable
+from mixedfx.linalg.bordered import Border, no_border
 from mixedfx.linalg.elimination import eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
@@ -65,7 +66,13 @@ def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
         "tol": result.tol,
         "n_rows": result.n_rows,
         "components": [
-            {"covariances": c.varcorr.to_frame(), "beta": c.beta} for c in result.mixture.components
+            {
+                "covariances": c.varcorr.to_frame(),
+                "beta": c.beta,
+                "alpha": c.alpha,
+                "border": c.normal.border.A,
+            }
+            for c in result.mixture.components
         ],
         "fixed_columns": layout.fixed_columns.tolist(),
         "terms": [{"names": t.names, "columns": t.columns.tolist(), "free": t.free.tolist()} for t in terms],
@@ -114,8 +121,13 @@ def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
             name: pd.read_parquet(folder / f"b-{i}-{k}.parquet").to_numpy()
             for k, name in enumerate(spec.factors)
         }
-        normal = LaplaceNormal(eliminate(operator, lambdas, omega))
-        components.append(Component(varcorr, np.array(own["beta"], dtype=float), b, normal))
+        alpha = np.array(own["alpha"], dtype=float)
+        K = [_column(table, f"border-{i}-{m}")[operator.layout.order] for m in range(len(alpha))]
+        border = no_border(len(omega))
+        if K:
+            border = Border(np.column_stack(K), np.array(own["border"], dtype=float))
+        normal = LaplaceNormal(eliminate(operator, lambdas, omega), border)
+        components.append(Component(varcorr, np.array(own["beta"], dtype=float), b, alpha, normal))
     history = tuple(NewtonStep(**step) for step in saved["stats"]["history"])
     return CoefficientsResult(
         spec=spec,
@@ -141,6 +153,8 @@ def _rows_table(result: CoefficientsResult, layout: RowLayout, terms: list[Rando
     columns |= {f"feature-{i}": features[:, i] for i in range(features.shape[1])}
     for i, component in enumerate(result.mixture.components):
         columns[f"omega-{i}"] = layout.in_caller_order(component.normal.elimination.omega)
+        K = layout.in_caller_order(component.normal.border.K)
+        columns |= {f"border-{i}-{m}": K[:, m] for m in range(K.shape[1])}
     return pa.table(columns)
 
 

@@ -18,6 +18,9 @@ def summarise(result: CoefficientsResult) -> Summary:
     fixed = pd.DataFrame({"Estimate": result.fixef, "Std. Error": result.fixef_se})
     ratio = "t value" if result.family == "gaussian" else "z value"
     fixed[ratio] = fixed["Estimate"] / fixed["Std. Error"]
+    thresholds = ()
+    if result.thresholds is not None:
+        thresholds = (Section("Thresholds", table=result.thresholds.to_frame("Estimate")),)
     sizes = ", ".join(f"{name} {len(frame):,}" for name, frame in result.ranef.items())
     coefficients = sum(frame.size for frame in result.ranef.values()) + len(result.fixef)
     mixed = len(result.mixture.components)
@@ -35,6 +38,7 @@ def summarise(result: CoefficientsResult) -> Summary:
             ),
             Section(f"Covariances, as given{draws}", table=result.varcorr.to_frame(), show_index=False),
             Section("Fixed effects", table=fixed),
+            *thresholds,
             Section(
                 "Convergence",
                 (

@@ -6,11 +6,12 @@ from mixedfx.errors import SettingError
 from mixedfx.families.base import Derivatives, Family
 from mixedfx.families.bernoulli import Bernoulli
 from mixedfx.families.binomial import Binomial
+from mixedfx.families.cumulative import Cumulative
 from mixedfx.families.gaussian import Gaussian
 from mixedfx.families.poisson import Poisson
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (Gaussian(), Bernoulli(), Binomial(), Poisson())
+    family.name: family for family in (Gaussian(), Bernoulli(), Binomial(), Poisson(), Cumulative())
 }
 
 __all__ = ["FAMILIES", "Derivatives", "Family", "get_family"]

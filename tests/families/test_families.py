@@ -8,14 +8,22 @@ from scipy import stats
 
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import FAMILIES, Family, get_family
+from mixedfx.families.cumulative import as_cumulative
 
 ETA = np.linspace(-4.0, 4.0, 17)
-AUXILIARY = {"gaussian": 1.7, "bernoulli": None, "binomial": None, "poisson": None}
+AUXILIARY = {
+    "gaussian": 1.7,
+    "bernoulli": None,
+    "binomial": None,
+    "poisson": None,
+    "cumulative": np.array([-1.0, 0.4, 2.0]),
+}
 VALUES = {
     "gaussian": (-1.0, 0.3, 5.0),
     "bernoulli": (0.0, 1.0),
     "binomial": (0.0, 0.25, 1.0),
     "poisson": (0.0, 1.0, 40.0),
+    "cumulative": (0.0, 1.0, 3.0),
 }
 
 
@@ -93,7 +101,7 @@ def test_range_of_the_response() -> None:
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli, binomial, poisson"):
+    with pytest.raises(SettingError, match=r"'gamma'.*gaussian, bernoulli, binomial, poisson, cumulative"):
         get_family("gamma")
 
 
@@ -115,3 +123,28 @@ def test_compiled_formulas_are_the_same(name: str) -> None:
         along = compiled.loss_along(family.compiled_kind, y, eta, direction, 0.3, weights, number)
         moved = family.loss(y, eta + 0.3 * direction, auxiliary)
         assert along == pytest.approx(weights @ moved, rel=1e-13)
+
+
+def test_thresholds() -> None:
+    """Gradient and Hessian in alpha, and the cross derivative, by central differences."""
+    family, alpha, h = as_cumulative(get_family("cumulative")), np.array([-1.0, 0.4, 2.0]), 1e-5
+    rng = np.random.default_rng(0)
+    y, eta, weights = rng.integers(0, 4, 60).astype(float), rng.standard_normal(60), rng.uniform(0.5, 2.0, 60)
+    terms = family.threshold_terms(y, eta, weights, alpha)
+    for m, step in enumerate(np.eye(3) * h):
+        loss = [weights @ family.loss(y, eta, alpha + s * step) for s in (1, -1)]
+        moved = [family.threshold_terms(y, eta, weights, alpha + s * step).gradient for s in (1, -1)]
+        slope = [weights * family.derivatives(y, eta, alpha + s * step).d1 for s in (1, -1)]
+        assert terms.gradient[m] == pytest.approx((loss[0] - loss[1]) / (2 * h), abs=1e-7)
+        np.testing.assert_allclose(terms.hessian()[m], (moved[0] - moved[1]) / (2 * h), atol=1e-7)
+        np.testing.assert_allclose(terms.K[:, m], (slope[0] - slope[1]) / (2 * h), atol=1e-8)
+    np.testing.assert_allclose(-terms.K.sum(axis=1), weights * family.derivatives(y, eta, alpha).d2)
+
+
+def test_ordinal_probabilities() -> None:
+    family, alpha = as_cumulative(get_family("cumulative")), np.array([-1.0, 0.4, 2.0])
+    probabilities = family.probabilities(ETA, alpha)
+    for m in range(4):
+        np.testing.assert_allclose(
+            -np.log(probabilities[:, m]), family.loss(np.full_like(ETA, m), ETA, alpha)
+        )
