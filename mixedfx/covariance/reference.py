@@ -1,8 +1,7 @@
 """A normal approximation of the model at a reference point: what the sampler's coordinates are built from.
 
-The data of each level are summed up in A_j = Z_j'WZ_j and r_j = Z_j'W(z - X beta - other factors), with weights W and
-working response z of one iteratively reweighted step (exact for gaussian data). Nothing here has to be accurate: a poor
-reference costs effective draws, never correctness.
+Weights W and working response z are those of one iteratively reweighted step, exact for gaussian data. Nothing here has to be
+accurate: a poor reference costs effective draws, never correctness.
 """
 
 from __future__ import annotations
@@ -25,35 +24,8 @@ SWEEPS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class LevelInformation:
-    """What the data say about one factor's levels, in the units of the coefficients.
-
-    Attributes
-    ----------
-    Sigma
-        Covariance at the reference point, shape (q, q), positive definite.
-    precision
-        A_j, shape (J, q, q).
-    score
-        r_j, shape (J, q).
-    projection
-        (X'WX)^-1 X'WZ, shape (p, J, q): the part of the fixed effects' columns in each level's columns.
-    """
-
-    Sigma: Floats
-    precision: Floats
-    score: Floats
-    projection: Floats
-
-    def reliability(self) -> Floats:
-        """Share of each coefficient's posterior precision that its level's data give, shape (J, q)."""
-        information = np.einsum("jaa->ja", self.precision) * np.diag(self.Sigma)
-        return information / (1 + information)
-
-
-@dataclass(frozen=True, eq=False)
 class Reference:
-    """The reference point.
+    """The reference point, and the data as they look from there: normal, with weights W and gradient g = W (z - X beta - Z b).
 
     Attributes
     ----------
@@ -61,16 +33,20 @@ class Reference:
         Residual variance, None for families without one.
     fixed
         Weighted least squares coefficients of the linear predictor (without offset) on X, shape (p,).
-    fixed_precision
-        X'WX, shape (p, p).
-    levels
-        One `LevelInformation` a random term.
+    Sigma
+        Covariance of each term, shape (q, q), positive definite.
+    b
+        Coefficients of each term's levels, shape (J, q).
+    weights, gradient
+        W and g, shape (N,).
     """
 
     sigma2: float | None
     fixed: Floats
-    fixed_precision: Floats
-    levels: tuple[LevelInformation, ...]
+    Sigma: tuple[Floats, ...]
+    b: tuple[Floats, ...]
+    weights: Floats
+    gradient: Floats
 
 
 def reference_point(design: Design, family: Family, start: VarCorr | None = None) -> Reference:
@@ -101,7 +77,7 @@ class _State:
         self.sigma2 = variance / 2
         self.Sigma = [np.diag(variance / 4 / term.q / _mean_square(z)) for term, z in self._pairs()]
         if start is not None:
-            self.Sigma = [block.matrix for block in start.align(self.terms)]
+            self.Sigma = [block.matrix for block in start.align(self.terms).blocks]
             self.sigma2 = start.sigma2 or self.sigma2
         self.b = [np.zeros((term.grouping.n_levels, term.q)) for term in self.terms]
         self.beta = np.zeros(self.X.shape[1])
@@ -118,10 +94,15 @@ class _State:
         self._weigh()
 
     def reference(self) -> Reference:
-        XWX = (self.X * self.W[:, None]).T @ self.X
-        levels = tuple(self._information(k, XWX) for k in range(len(self.terms)))
-        fixed = _solve(XWX, self.X.T @ (self.W * (self.X @ self.beta + self._random())))
-        return Reference(self.sigma2 if self.family.has_sigma else None, fixed, XWX, levels)
+        linear = self.X @ self.beta + self._random()
+        return Reference(
+            sigma2=self.sigma2 if self.family.has_sigma else None,
+            fixed=self._least_squares(linear),
+            Sigma=tuple(_floored(S, A) for S, A in zip(self.Sigma, self.A, strict=True)),
+            b=tuple(self.b),
+            weights=self.W,
+            gradient=self.W * (self.z - linear),
+        )
 
     def _pairs(self) -> list[tuple[RandomTerm, Floats]]:
         return list(zip(self.terms, self.Z, strict=True))
@@ -131,10 +112,10 @@ class _State:
         auxiliary = float(self.sigma2) if self.family.has_sigma else None
         d = self.family.derivatives(self.design.y, self.eta, auxiliary)
         # Rows whose probability is all but 0 or 1 would get working responses without bound.
-        curvature = np.maximum(d.d2, 1e-3 * (self.family.hessian_bound or 0.0))
+        curvature = np.maximum(d.d2, 0.05 * (self.family.hessian_bound or 0.0))
         self.W = self.design.weights * curvature
         self.z = self.eta - self.design.predictors.offset - d.d1 / curvature
-        self.A = [_level_products(term, z, self.W) for term, z in self._pairs()]
+        self.A = [level_products(term, z, self.W) for term, z in self._pairs()]
 
     def _random(self, without: int | None = None) -> Floats:
         parts = [
@@ -146,7 +127,7 @@ class _State:
 
     def _score(self, k: int) -> Floats:
         residual = self.W * (self.z - self.X @ self.beta - self._random(without=k))
-        return _level_sums(self.terms[k], self.Z[k] * residual[:, None])
+        return level_sums(self.terms[k], self.Z[k] * residual[:, None])
 
     def _fit_levels(self, k: int, *, learn: bool) -> None:
         covariance = self._conditional(k)
@@ -160,9 +141,14 @@ class _State:
         return np.linalg.solve(np.eye(self.terms[k].q) + self.Sigma[k] @ self.A[k], self.Sigma[k])
 
     def _fit_fixed(self) -> None:
-        XWX = (self.X * self.W[:, None]).T @ self.X
-        self.beta = _solve(XWX, self.X.T @ (self.W * (self.z - self._random())))
+        self.beta = self._least_squares(self.z - self._random())
         self.eta = self.design.predictors.offset + self.X @ self.beta + self._random()
+
+    def _least_squares(self, response: Floats) -> Floats:
+        if not self.X.shape[1]:
+            return np.zeros(0)
+        weighted = self.X * self.W[:, None]
+        return np.linalg.solve(weighted.T @ self.X, weighted.T @ response)
 
     def _learn_sigma2(self) -> None:
         residual = self.design.y - self.eta
@@ -172,29 +158,25 @@ class _State:
         freedom = max(self.design.n_rows - used, 1.0)
         self.sigma2 = max(float(residual @ (self.design.weights * residual)) / freedom, 1e-12 * self.sigma2)
 
-    def _information(self, k: int, XWX: Floats) -> LevelInformation:
-        term, z = self.terms[k], self.Z[k]
-        sums = [_level_sums(term, z * (self.W * x)[:, None]) for x in self.X.T]
-        XWZ = np.reshape(sums, (len(sums), -1))
-        projection = _solve(XWX, XWZ).reshape(len(sums), term.grouping.n_levels, term.q)
-        return LevelInformation(_floored(self.Sigma[k], self.A[k]), self.A[k], self._score(k), projection)
+
+def resolution(A: Floats) -> Floats:
+    """Standard deviations that the data can just tell from 0, shape (q,), from A_j, shape (J, q, q).
+
+    The estimate of a variance that is 0 has standard error sqrt(2 / sum_j A_jj^2); this is its root.
+    """
+    information = (np.einsum("jaa->ja", A) ** 2).sum(axis=0)
+    return (2 / np.where(information > 0, information, 2.0)) ** 0.25
 
 
 def _floored(Sigma: Floats, A: Floats) -> Floats:
-    """Sigma with each variance at least the standard error that its estimate has at zero.
-
-    That error is sqrt(2 / sum_j A_jj^2): below it the data cannot tell the variance from 0, and it is the scale on
-    which the sampler has to move. Correlations are kept away from +-1 by as much.
-    """
-    floor = np.sqrt(2 / np.maximum(np.einsum("jaa->ja", A) ** 2, 1e-300).sum(axis=0))
-    variances = np.diag(Sigma)
-    scale = np.sqrt(np.maximum(variances, floor))
-    correlation = np.clip(Sigma / np.outer(scale, scale), -0.9, 0.9)
+    """Sigma, positive definite: standard deviations at least their resolution, correlations away from +-1."""
+    sd = np.maximum(np.sqrt(np.diag(Sigma)), resolution(A))
+    correlation = np.clip(Sigma / np.outer(sd, sd), -0.9, 0.9)
     np.fill_diagonal(correlation, 1.0)
     smallest = float(np.linalg.eigvalsh(correlation)[0])
     if smallest < 0.05:
-        correlation = (correlation + (0.05 - smallest) * np.eye(len(scale))) / (1.05 - smallest)
-    return correlation * np.outer(scale, scale)
+        correlation = (correlation + (0.05 - smallest) * np.eye(len(sd))) / (1.05 - smallest)
+    return correlation * np.outer(sd, sd)
 
 
 def _mean_square(z: Floats) -> Floats:
@@ -202,18 +184,14 @@ def _mean_square(z: Floats) -> Floats:
     return np.where(size > 0, size, 1.0)
 
 
-def _level_sums(term: RandomTerm, rows: Floats) -> Floats:
+def level_sums(term: RandomTerm, rows: Floats) -> Floats:
     """Sums over each level's rows, shape (J, q)."""
     codes, J = term.grouping.codes, term.grouping.n_levels
     return np.stack([np.bincount(codes, column, minlength=J) for column in rows.T], axis=1)
 
 
-def _level_products(term: RandomTerm, z: Floats, W: Floats) -> Floats:
+def level_products(term: RandomTerm, z: Floats, W: Floats) -> Floats:
     """Z_j'WZ_j, shape (J, q, q)."""
     weighted = z * W[:, None]
-    columns: Sequence[Floats] = [_level_sums(term, weighted * column[:, None]) for column in z.T]
+    columns: Sequence[Floats] = [level_sums(term, weighted * column[:, None]) for column in z.T]
     return np.stack(columns, axis=2)
-
-
-def _solve(matrix: Floats, right: Floats) -> Floats:
-    return np.linalg.solve(matrix, right) if len(matrix) else np.zeros(right.shape)

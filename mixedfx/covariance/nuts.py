@@ -1,0 +1,163 @@
+"""Stage 1 by MCMC: the full joint model, sampled by NumPyro's NUTS.
+
+Every factor's levels are sampled in coordinates in which the data and the prior together make them about standard
+normal (see `geometry`), around a cheap reference point, so that warm-up is short and neither a centred nor a non-centred
+form has to be chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mixedfx.covariance.diagnostics import reasons_not_to_freeze
+from mixedfx.covariance.likelihood import ranef_frames
+from mixedfx.covariance.parameters import ParameterSpace
+from mixedfx.covariance.posterior import covariance_draws, entry_table, posterior_mean, posterior_tree
+from mixedfx.covariance.priors import choose_priors
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import Design
+from mixedfx.errors import SettingError
+from mixedfx.families import Family
+from mixedfx.progress import reporter
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from mixedfx.covariance.chains import Chains
+    from mixedfx.progress import Report
+
+
+def sample_nuts(
+    design: Design,
+    family: Family,
+    *,
+    priors: Mapping[str, Any] | None = None,
+    draws: int = 1000,
+    warmup: int = 1000,
+    chains: int = 4,
+    start: VarCorr | None = None,
+    force: bool = False,
+    seed: int = 0,
+    progress: bool | Report | None = None,
+) -> CovarianceResult:
+    """Sample the posterior of (Sigma, sigma, beta, b) and freeze E[Sigma].
+
+    Parameters
+    ----------
+    design, family
+        The model; gaussian or bernoulli.
+    priors
+        See `mixedfx.covariance.priors.choose_priors`.
+    draws, warmup, chains
+        Draws a chain after warm-up, warm-up iterations, chains.
+    start
+        Covariances near which to start, as from a likelihood fit; a quick guess by default.
+    force
+        Leave ``varcorr.freezable`` True whatever the diagnostics say; ``varcorr.why`` keeps what they said.
+    seed
+        The same seed gives the same draws.
+    progress
+        See `mixedfx.progress`.
+
+    Returns
+    -------
+    CovarianceResult
+        `varcorr` and `ranef` are posterior means, standard errors posterior standard deviations; `standard_errors` has
+        ArviZ's diagnostics of every covariance entry beside them.
+
+    Raises
+    ------
+    SettingError
+        `draws`, `warmup` or `chains` is too small.
+    """
+    for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
+        if value < least:
+            raise SettingError(f"{name} is {value}; it must be at least {least}")
+    began = time.perf_counter()
+    sampled = _sample(design, family, priors, start, draws, warmup, chains, seed, progress)
+    space = ParameterSpace.of(design.predictors.terms)
+    entries = covariance_draws(space, sampled.draws)
+    varcorr = posterior_mean(space, entries)
+    table = entry_table(varcorr, entries)
+    reasons = reasons_not_to_freeze(table, sampled.statistics)
+    beta = np.asarray(sampled.draws["beta"], dtype=float)
+    names = list(design.predictors.fixed_names)
+    modes = {
+        t.name: np.asarray(sampled.draws[f"b_{t.name}"].mean(axis=(0, 1), dtype=float)) for t in space.terms
+    }
+    return CovarianceResult(
+        formula=design.spec.formula,
+        family=family.name,
+        method="nuts",
+        varcorr=replace(varcorr, freezable=force or not reasons, why="; ".join(reasons)),
+        fixef=pd.Series(beta.mean(axis=(0, 1)), index=names, name="fixef"),
+        fixef_se=pd.Series(beta.reshape(-1, len(names)).std(axis=0, ddof=1), index=names, name="fixef_se"),
+        ranef=ranef_frames(space.terms, modes),
+        standard_errors=table,
+        loglik=np.nan,
+        converged=not reasons,
+        boundary=(),
+        stats=_stats(sampled, table, time.perf_counter() - began, draws, warmup, chains, force),
+        n_rows=design.n_rows,
+        n_levels={t.name: t.grouping.n_levels for t in space.terms},
+        posterior=posterior_tree(design, sampled.draws, sampled.statistics),
+    )
+
+
+def _sample(
+    design: Design,
+    family: Family,
+    priors: Mapping[str, Any] | None,
+    start: VarCorr | None,
+    draws: int,
+    warmup: int,
+    chains: int,
+    seed: int,
+    progress: bool | Report | None,
+) -> Chains:
+    import jax
+
+    from mixedfx.covariance.chains import run_chains
+    from mixedfx.covariance.information import level_information
+    from mixedfx.covariance.mixed_model import model_data, model_spec
+    from mixedfx.covariance.reference import reference_point
+    from mixedfx.covariance.starts import start_chains
+
+    chosen = choose_priors(design, family, priors)
+    reference = reference_point(design, family, start)
+    with jax.enable_x64(True), reporter(progress) as report:
+        information = level_information(design, reference)
+        spec = model_spec(design, family, chosen, information)
+        data = model_data(design, chosen, reference, information)
+        starts = start_chains(spec, reference.sigma2, information, chains, seed)
+        return run_chains(spec, data, starts, draws=draws, warmup=warmup, seed=seed, report=report)
+
+
+def _stats(
+    sampled: Chains,
+    table: pd.DataFrame,
+    seconds: float,
+    draws: int,
+    warmup: int,
+    chains: int,
+    force: bool,
+) -> dict[str, Any]:
+    return {
+        "seconds": seconds,
+        "compile_seconds": sampled.compile_seconds,
+        "sampling_seconds": sampled.seconds,
+        "draws": draws,
+        "warmup": warmup,
+        "chains": chains,
+        "forced": force,
+        "divergences": int(sampled.statistics["diverging"].sum()),
+        "min_ess": float(table["ess_bulk"].min()),
+        "max_r_hat": float(table["r_hat"].max()),
+        "step_size": sampled.statistics["step_size"][:, -1].tolist(),
+        "mean_steps": float(sampled.statistics["n_steps"].mean()),
+    }
