@@ -1,0 +1,161 @@
+"""Stage 1 by MCMC: agreement with likelihood, labels, diagnostics, reproducibility."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedfx as mfx
+from mixedfx.covariance.diagnostics import e_bfmi, reasons_not_to_freeze
+from mixedfx.covariance.result import CovarianceResult
+
+FORMULA = "y ~ 1 + x + (1 + x | user) + (1 | item)"
+TRUTH = pd.DataFrame(
+    [
+        ("user", "(Intercept)", None, 0.6),
+        ("user", "x", None, 0.2),
+        ("user", "(Intercept)", "x", 0.1),
+        ("item", "(Intercept)", None, 0.4),
+        ("Residual", None, None, 1.0),
+    ],
+    columns=["grp", "var1", "var2", "vcov"],
+)
+
+
+def simulated(family: str) -> pd.DataFrame:
+    frame = TRUTH if family == "gaussian" else TRUTH[TRUTH["grp"] != "Residual"]
+    return mfx.simulate(
+        FORMULA,
+        levels={"user": 60, "item": 30},
+        n_rows=1500,
+        beta={"(Intercept)": 1.0, "x": 0.5},
+        varcorr=mfx.VarCorr.from_frame(frame),
+        family=family,
+        activity="uniform",
+        seed=7,
+    ).data
+
+
+def sampled(family: str, **options: object) -> CovarianceResult:
+    settings = {"draws": 300, "warmup": 300, "chains": 2, "seed": 3} | options
+    return mfx.learn_covariance(FORMULA, simulated(family), family=family, method="nuts", **settings)
+
+
+@pytest.fixture(scope="module")
+def gaussian() -> CovarianceResult:
+    return sampled("gaussian")
+
+
+@pytest.fixture(scope="module")
+def bernoulli() -> CovarianceResult:
+    return sampled("bernoulli")
+
+
+def test_agrees_with_reml(gaussian: CovarianceResult) -> None:
+    """Posterior means differ from the REML mode by less than a posterior sd; modes of levels nearly agree."""
+    reml = mfx.learn_covariance(FORMULA, simulated("gaussian"))
+    table = gaussian.standard_errors
+    shift = (table["vcov"] - reml.varcorr.to_frame()["vcov"]).abs() / table["se"]
+    assert (shift < 1.0).all()
+    assert (np.abs(table["se"] / reml.standard_errors["se"] - 1) < 0.5).all()
+    np.testing.assert_allclose(gaussian.fixef, reml.fixef, atol=0.5 * reml.fixef_se.max())
+    np.testing.assert_allclose(gaussian.fixef_se, reml.fixef_se, rtol=0.3)
+    correlation = np.corrcoef(gaussian.ranef["user"]["x"], reml.ranef["user"]["x"])[0, 1]
+    assert correlation > 0.98
+
+
+@pytest.mark.parametrize("name", ["gaussian", "bernoulli"])
+def test_truth_is_within_reach(name: str, request: pytest.FixtureRequest) -> None:
+    fit = request.getfixturevalue(name)
+    both = fit.standard_errors.merge(TRUTH, on=["grp", "var1", "var2"], suffixes=("", "_true"))
+    assert len(both) == len(fit.standard_errors)
+    assert (np.abs(both["vcov"] - both["vcov_true"]) < 4 * both["se"]).all()
+
+
+def test_frozen_is_the_mean_of_sigma_itself(gaussian: CovarianceResult) -> None:
+    posterior = gaussian.posterior["posterior"]
+    np.testing.assert_allclose(gaussian.varcorr["user"], posterior["Sigma_user"].mean(("chain", "draw")))
+    assert gaussian.varcorr.sigma2 == pytest.approx(float((posterior["sigma"] ** 2).mean()))
+    assert posterior["Sigma_user"].dims == ("chain", "draw", "user_coef", "user_coef_bis")
+    assert posterior["b_user"].dims == ("chain", "draw", "user", "user_coef")
+    assert posterior["user_coef"].to_numpy().tolist() == ["(Intercept)", "x"]
+    assert set(posterior["user"].to_numpy()) == set(gaussian.ranef["user"].index)
+    statistics = set(gaussian.posterior["sample_stats"].data_vars)
+    assert statistics == {
+        "lp",
+        "acceptance_rate",
+        "step_size",
+        "tree_depth",
+        "n_steps",
+        "diverging",
+        "energy",
+    }
+
+
+def test_freezable_where_explored(gaussian: CovarianceResult) -> None:
+    assert gaussian.varcorr.freezable == (gaussian.varcorr.why == "")
+    assert gaussian.converged == gaussian.varcorr.freezable
+    assert {"se", "mcse", "ess_bulk", "ess_tail", "r_hat", "q05", "q95"} <= set(gaussian.standard_errors)
+
+
+def test_too_few_draws_are_not_frozen() -> None:
+    fit = sampled("gaussian", draws=20, warmup=300)
+    assert not fit.varcorr.freezable
+    assert "effective sample size" in fit.varcorr.why
+    assert not fit.converged
+    with pytest.raises(mfx.errors.NotFreezableError, match="effective sample size"):
+        mfx.estimate_coefficients(FORMULA, simulated("gaussian"), fit)
+    forced = sampled("gaussian", draws=20, warmup=300, force=True)
+    assert forced.varcorr.freezable
+    assert "effective sample size" in forced.varcorr.why
+    assert forced.stats["forced"]
+    np.testing.assert_array_equal(forced.varcorr["user"], fit.varcorr["user"])
+
+
+def test_the_callers_jax_settings_are_left_alone(gaussian: CovarianceResult) -> None:  # noqa: ARG001
+    import jax
+
+    assert not jax.config.jax_enable_x64
+
+
+def test_structural_zero() -> None:
+    fit = mfx.learn_covariance(
+        FORMULA.replace("(1 + x | user)", "(1 + x || user)"),
+        simulated("gaussian"),
+        method="nuts",
+        draws=50,
+        warmup=100,
+        chains=1,
+    )
+    assert fit.varcorr["user"].iloc[0, 1] == 0
+    assert len(fit.varcorr.to_frame()) == 4
+    assert not fit.posterior["posterior"]["Sigma_user"][..., 0, 1].any()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(mfx.errors.SettingError, match="chains is 0"):
+        sampled("gaussian", chains=0)
+
+
+def test_each_fault_is_named() -> None:
+    table = pd.DataFrame(
+        {
+            "grp": ["g", "g"],
+            "var1": ["(Intercept)", "x"],
+            "var2": [np.nan, np.nan],
+            "r_hat": 1.0,
+            "ess_bulk": 900.0,
+        }
+    )
+    rng = np.random.default_rng(0)
+    fine = {"diverging": np.zeros((2, 500), dtype=bool), "energy": rng.standard_normal((2, 500))}
+    assert reasons_not_to_freeze(table, fine) == []
+    assert "g x is 1.200" in reasons_not_to_freeze(table.assign(r_hat=[1.0, 1.2]), fine)[0]
+    assert "g (Intercept) is 30" in reasons_not_to_freeze(table.assign(ess_bulk=[30.0, 900.0]), fine)[0]
+    assert "is nan" in reasons_not_to_freeze(table.assign(r_hat=[np.nan, 1.0]), fine)[0]
+    diverged = fine | {"diverging": np.eye(2, 500, dtype=bool)}
+    assert reasons_not_to_freeze(table, diverged)[0].startswith("2 divergent")
+    slow = fine | {"energy": np.cumsum(rng.standard_normal((2, 500)), axis=1)}
+    assert e_bfmi(slow["energy"]).max() < 0.3
+    assert "E-BFMI" in reasons_not_to_freeze(table, slow)[0]
