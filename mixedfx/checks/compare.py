@@ -50,6 +50,8 @@ class Comparison:
         What all rows say of Sigma, or why that is not known.
     held_out
         Scores of held-out rows, None where none were given.
+    thresholds
+        The limits that were used.
     """
 
     covariance: CovarianceResult
@@ -61,6 +63,7 @@ class Comparison:
     covariances: pd.DataFrame
     full_data: FullData | str
     held_out: HeldOut | None
+    thresholds: Thresholds
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -85,10 +88,16 @@ class Comparison:
         return comparison_tree(self)
 
     def plot_covariances(self) -> Figure:
-        """Covariances of stage 1."""
+        """Covariances of stage 1, frozen and on all rows."""
         from mixedfx.checks.plots.covariances import plot_covariances
 
         return plot_covariances(self)
+
+    def plot_fixed_effects(self) -> Figure:
+        """Fixed effects of stage 2 less those of stage 1."""
+        from mixedfx.checks.plots.fixed_effects import plot_fixed_effects
+
+        return plot_fixed_effects(self)
 
     def plot_stages(self) -> Figure:
         """Conditional modes of stage 2 against stage 1."""
@@ -96,8 +105,14 @@ class Comparison:
 
         return plot_stages(self)
 
+    def plot_shrinkage(self) -> Figure:
+        """Shrinkage of levels against their number of rows."""
+        from mixedfx.checks.plots.shrinkage import plot_shrinkage
+
+        return plot_shrinkage(self)
+
     def plot_convergence(self) -> Figure:
-        """Convergence of stage 2's solver."""
+        """Convergence of both stages."""
         from mixedfx.checks.plots.convergence import plot_convergence
 
         return plot_convergence(self)
@@ -127,7 +142,7 @@ def compare_stages(
         *check_covariances(covariances, full, refined is not None, chosen),
         *check_holdout(held_out, chosen),
     )
-    return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out)
+    return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, chosen)
 
 
 def _fixed_effects(

@@ -38,8 +38,8 @@ def fixed_effects_table(
     Returns
     -------
     DataFrame
-        Indexed by name; columns stage1, se1, stage2, se2, difference, in_se (difference / se1), z. An effect that one
-        stage lacks is NaN there.
+        Indexed by name; columns stage1, se1, stage2, se2, difference, in_se (difference / se1), error (standard
+        deviation of the difference by chance), z. An effect that one stage lacks is NaN there.
     """
     names = [*beta2.index, *(name for name in beta1.index if name not in beta2.index)]
     table = pd.DataFrame({"stage1": beta1, "se1": se1, "stage2": beta2, "se2": se2}).reindex(names)
@@ -47,7 +47,8 @@ def fixed_effects_table(
     table["in_se"] = table["difference"] / table["se1"]
     own = table["se1"] if frozen_se1 is None else frozen_se1.reindex(names).fillna(table["se1"])
     variance = np.maximum(own**2 - table["se2"] ** 2, (LEAST_ERROR * table["se1"]) ** 2)
-    table["z"] = table["difference"] / np.sqrt(variance)
+    table["error"] = np.sqrt(variance)
+    table["z"] = table["difference"] / table["error"]
     return table
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from mixedfx.coefficients.laplace_normal import DENSE_LIMIT, LaplaceNormal
 from mixedfx.grouping import Grouping
 from mixedfx.linalg.elimination import eliminate
+from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
-from mixedfx.linalg.operator import NumbaOperator, Parts
+from mixedfx.linalg.operator import Parts
 from mixedfx.predictors import Predictors, RandomTerm
-from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
@@ -74,17 +74,6 @@ class StageNormal:
         return next(
             L for block, L in zip(self._layout.rest, lambdas.rest, strict=True) if block.term.name == factor
         )
-
-    def at(self, varcorr: VarCorr) -> StageNormal:
-        """The same rows at other covariances; for the gaussian family, whose curvature does not depend on the mode."""
-        elimination = self.normal.elimination
-        blocks = varcorr.align(self.terms.values()).blocks
-        lambdas = Lambdas.of(self._layout, {block.factor: block.factor_matrix() for block in blocks})
-        if self.sigma2 is None or varcorr.sigma2 is None:
-            raise ValueError("the curvature at other covariances is known for the gaussian family only")
-        omega = elimination.omega * (self.sigma2 / varcorr.sigma2)
-        normal = LaplaceNormal(eliminate(elimination.operator, lambdas, omega))
-        return replace(self, normal=normal, sigma2=varcorr.sigma2)
 
     def levels(self, factor: str) -> pd.Index:
         """Labels of a factor's levels."""
@@ -185,7 +174,7 @@ def stage_one_normal(
     blocks = component.varcorr.align(predictors.terms).blocks
     lambdas = Lambdas.of(own, {block.factor: block.factor_matrix() for block in blocks})
     omega = elimination.omega[where[rows]][own.order]
-    normal = LaplaceNormal(eliminate(NumbaOperator(own), lambdas, omega))
+    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, omega))
     return StageNormal(normal, kept, component.varcorr.sigma2)
 
 

@@ -129,7 +129,8 @@ def _refit(
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     errors = varcorr.to_frame()
     errors["se"] = standard_errors(space, optimum.phi, optimum.information)
-    source = f"{'REML' if problem.reml else 'ML'}, {optimum.iterations} steps from the frozen covariances"
+    steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
+    source = f"{'REML' if problem.reml else 'ML'}, {steps} from the frozen values"
     return optimum.at, source, varcorr, errors
 
 

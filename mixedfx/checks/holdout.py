@@ -77,19 +77,19 @@ def score_holdout(coef: CoefficientsResult, holdout: object) -> HeldOut:
         "stage2": (linear_predictor(mixture, predictors), linear_predictor_variance(mixture, predictors)),
         "fixed_only": (predictors.eta(mixture.beta(), nothing), _random_variance(coef, predictors)),
     }
-    rows = _Rows(family, coef.varcorr.sigma2, y, weights)
+    auxiliary = coef.varcorr.sigma2 if coef.thresholds is None else coef.thresholds.to_numpy()
+    rows = _Rows(family, auxiliary, y, weights)
     logs = {name: rows.log_scores(*prediction) for name, prediction in predictions.items()}
-    squares = {name: rows.squared_errors(*prediction) for name, prediction in predictions.items()}
     gain = logs["stage2"] - logs["fixed_only"]
-    means = {name: float(np.average(values)) for name, values in logs.items()}
-    scores = pd.DataFrame(
-        [{**means, "error": float(gain.std(ddof=1) / np.sqrt(len(y)))}], index=["log score"]
-    )
-    brier = family.name == "bernoulli"
-    points = {k: float(np.average(v, weights=weights)) for k, v in squares.items()}
-    if not brier:
-        points = {name: float(np.sqrt(value)) for name, value in points.items()}
-    scores.loc["Brier score" if brier else "RMSE"] = pd.Series(points)
+    table = {"log score": {name: float(values.mean()) for name, values in logs.items()}}
+    table["log score"]["error"] = float(gain.std(ddof=1) / np.sqrt(len(y)))
+    if not family.has_thresholds:
+        squares = {name: rows.mean_squared_error(*prediction) for name, prediction in predictions.items()}
+        if family.name == "bernoulli":
+            table["Brier score"] = squares
+        else:
+            table["RMSE"] = {name: float(np.sqrt(square)) for name, square in squares.items()}
+    scores = pd.DataFrame.from_dict(table, orient="index", columns=["stage2", "fixed_only", "error"])
     scores.insert(2, "difference", scores["stage2"] - scores["fixed_only"])
     unknown = {term.name: float(np.mean(term.grouping.codes < 0)) for term in predictors.terms}
     return HeldOut(scores, len(y), unknown)
@@ -99,12 +99,11 @@ def check_holdout(held_out: HeldOut | None, thresholds: Thresholds) -> list[Find
     """Stage 2 must beat its fixed effects."""
     if held_out is None:
         return [skipped(PART, PART, STATISTIC, "none were given (holdout=)")]
-    log, point = (held_out.scores.loc[name] for name in held_out.scores.index)
-    gain, error = float(log["difference"]), float(log["error"])
+    gain, error = held_out.scores.loc["log score", ["difference", "error"]]
     status: Status = "ok"
     says = (
         f"stage 2 predicts {held_out.n_rows:,} held-out rows better than its fixed effects alone, by {gain:.3f} in log "
-        f"score a row ({point.name} {point['stage2']:.3f} against {point['fixed_only']:.3f})"
+        f"score a row{_other_score(held_out)}"
     )
     remedy = ""
     if gain <= 0:
@@ -122,29 +121,36 @@ def check_holdout(held_out: HeldOut | None, thresholds: Thresholds) -> list[Find
     return [Finding(PART, PART, STATISTIC, status, says, gain, error, threshold=0.0, remedy=remedy)]
 
 
+def _other_score(held_out: HeldOut) -> str:
+    for name, row in held_out.scores.iloc[1:].iterrows():
+        return f" ({name} {row['stage2']:.3f} against {row['fixed_only']:.3f})"
+    return ""
+
+
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Observed rows, and their scores where the linear predictor is N(mean, variance)."""
 
     family: Family
-    auxiliary: float | None
+    auxiliary: object
     y: Floats
     weights: Floats
 
     def log_scores(self, mean: Floats, variance: Floats) -> Floats:
         """Log predictive density of each row."""
         if self.family.name == "gaussian":
-            assert self.auxiliary is not None
+            assert isinstance(self.auxiliary, float)
             return norm.logpdf(self.y, mean, np.sqrt(variance + self.auxiliary / self.weights))
-        logs = [-self.family.loss(self.y, eta, self.auxiliary) for eta in _nodes(mean, variance)]
-        return self.weights * logsumexp(logs, axis=0, b=_node_weights()[:, None])
+        logs = [
+            -self.weights * self.family.loss(self.y, eta, self.auxiliary) for eta in _nodes(mean, variance)
+        ]
+        constant = self.family.log_constant(self.y, self.weights) / len(self.y)
+        return logsumexp(logs, axis=0, b=_node_weights()[:, None]) + constant
 
-    def squared_errors(self, mean: Floats, variance: Floats) -> Floats:
+    def mean_squared_error(self, mean: Floats, variance: Floats) -> float:
         """Of the predictive mean."""
-        if self.family.name == "gaussian":
-            return (self.y - mean) ** 2
         means = np.array([self.family.mean(eta, self.auxiliary) for eta in _nodes(mean, variance)])
-        return (self.y - _node_weights() @ means) ** 2
+        return float(np.average((self.y - _node_weights() @ means) ** 2, weights=self.weights))
 
 
 def _nodes(mean: Floats, variance: Floats) -> Iterator[Floats]:

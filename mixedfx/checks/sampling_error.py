@@ -24,7 +24,6 @@ from mixedfx.varcorr import RESIDUAL, VarCorr
 
 Floats = NDArray[np.float64]
 
-
 LEAST_SHARE = 0.05**2
 """Share of stage 1's sampling variance that the difference has in any case: rounding, Monte Carlo error."""
 
@@ -50,46 +49,41 @@ def difference_errors(
     frozen covariances are not stage 1's, that of the full data.
     """
     variance = table["se1"].to_numpy(dtype=float) ** 2
-    known = {factor: first.normal for factor, first in fits.items() if first.normal is not None}
-    if known and varcorr.sigma2 is not None:
-        rebuilt = {id(normal): normal.at(varcorr) for normal in known.values()}
-        everything = second.at(varcorr)
-        for factor, normal in known.items():
-            own = (table["grp"] == factor).to_numpy()
-            mine = rebuilt[id(normal)]
-            _lower(variance, own, entry_variances(mine, factor), entry_variances(everything, factor))
-        largest = max(rebuilt.values(), key=lambda normal: normal.n_rows)
-        own = (table["grp"] == RESIDUAL).to_numpy()
-        _lower(variance, own, residual_variance(largest), residual_variance(everything))
+    aligned = varcorr.align(second.terms.values())
+    everything = {factor: explained_blocks(second, factor) for factor in second.terms}
+    largest = max(fits.values(), key=lambda first: first.result.n_rows).normal
+    for factor, first in fits.items():
+        blocks = None if first.normal is None else explained_blocks(first.normal, factor)
+        if first.normal is not None and blocks is not None and (full := everything[factor]) is not None:
+            space = ParameterSpace.of((second.terms[factor],))
+            L = second.factor_matrix(factor)
+            change = aligned.block(factor).matrix - L @ L.T
+            own = entry_variances(blocks.at(change), space)
+            rest = entry_variances(full.at(change), space)
+            variance[(table["grp"] == factor).to_numpy()] = np.maximum(own - rest, LEAST_SHARE * own)
+    if largest is not None and varcorr.sigma2 is not None:
+        own, rest = (residual_variance(stage, varcorr.sigma2) for stage in (largest, second))
+        if own is not None and rest is not None:
+            variance[(table["grp"] == RESIDUAL).to_numpy()] = max(own - rest, LEAST_SHARE * own)
     frozen_elsewhere = ~np.isclose(table["stage1"], table["frozen"], rtol=1e-6)
     unknown = frozen_elsewhere | ~np.isfinite(variance)
     return np.where(unknown, table["se_full"], np.sqrt(variance))
 
 
-def _lower(variance: Floats, rows: NDArray[np.bool_], mine: Floats | None, everything: Floats | None) -> None:
-    """Replace stage 1's variances by the differences, where both are known."""
-    if mine is not None and everything is not None:
-        variance[rows] = np.maximum(mine - everything, LEAST_SHARE * mine)
-
-
-def entry_variances(stage: StageNormal, factor: str) -> Floats | None:
-    """Sampling variance of each free entry of Sigma_k, in the order of `ParameterSpace`; None for a singular one."""
-    blocks = explained_blocks(stage, factor)
-    if blocks is None:
-        return None
-    space = ParameterSpace.of((stage.terms[factor],))
-    return np.diag(np.linalg.pinv(information(blocks, space), hermitian=True))
-
-
 def information(blocks: Explained, space: ParameterSpace) -> Floats:
-    """I_ab of one factor, shape (entries, entries)."""
+    """I_ab of one factor's free entries, in the order of `space`, shape (entries, entries)."""
     basis = np.array([space.basis(entry) for entry in space.entries])
     products = np.einsum("jab,ebc->jeac", blocks.T, basis, optimize=True)
     return 0.5 * blocks.weight * np.einsum("jeab,jfba->ef", products, products, optimize=True)
 
 
-def residual_variance(stage: StageNormal) -> Floats | None:
-    """Sampling variance of sigma^2: 2 sigma^4 over the degrees of freedom that coefficients leave; shape (1,)."""
+def entry_variances(blocks: Explained, space: ParameterSpace) -> Floats:
+    """Sampling variance of each free entry, shape (entries,)."""
+    return np.diag(np.linalg.pinv(information(blocks, space), hermitian=True))
+
+
+def residual_variance(stage: StageNormal, sigma2: float) -> float | None:
+    """Sampling variance of sigma^2: 2 sigma^4 over the degrees of freedom that coefficients leave."""
     used = 0.0
     for factor in stage.terms:
         blocks = explained_blocks(stage, factor)
@@ -98,7 +92,7 @@ def residual_variance(stage: StageNormal) -> Floats | None:
         L = stage.factor_matrix(factor)
         used += blocks.weight * float(np.einsum("jab,ba->", blocks.T, L @ L.T))
     degrees = stage.n_rows - len(stage.fixed_names) - used
-    return None if stage.sigma2 is None or degrees <= 0 else np.array([2 * stage.sigma2**2 / degrees])
+    return 2 * sigma2**2 / degrees if degrees > 0 else None
 
 
 class Explained(NamedTuple):
@@ -106,6 +100,11 @@ class Explained(NamedTuple):
 
     T: Floats
     weight: float
+
+    def at(self, change: Floats) -> Explained:
+        """Where Sigma is another by `change` (q, q): T^-1 is Sigma plus what the rows leave unknown, which stays."""
+        q = len(change)
+        return Explained(np.linalg.solve(np.eye(q) + self.T @ change, self.T), self.weight)
 
 
 def explained_blocks(stage: StageNormal, factor: str) -> Explained | None:

@@ -2,27 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedfx.checks.agreement import slope
+from mixedfx.checks.levels import CoefficientLevels
+from mixedfx.checks.plots.style import INK, MANY, SEQUENTIAL, SMALL, labels, message, panels, title
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from mixedfx.checks.compare import Comparison
 
 
 def plot_stages(comparison: Comparison) -> Figure:
-    """Conditional modes of stage 2 against stage 1."""
-    from matplotlib.figure import Figure
+    """Conditional modes of stage 2 against those of stage 1; a panel a coefficient.
 
-    cov, coef = comparison.covariance, comparison.coefficients
-    factors = [f for f in coef.ranef if f in cov.ranef]
-    figure = Figure(figsize=(4 * len(factors), 4), layout="constrained")
-    for axes, factor in zip(figure.subplots(1, len(factors), squeeze=False)[0], factors, strict=True):
-        first, second = cov.ranef[factor], coef.ranef[factor]
-        common = first.index.intersection(second.index)
-        for name in second.columns:
-            axes.plot(first.loc[common, name], second.loc[common, name], ".", label=name)
-        axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
-        axes.set(title=factor, xlabel="stage 1", ylabel="stage 2")
-        axes.legend()
+    The full line is y = x, where shrinkage is the same; the dashed one has the slope of stage 2 on stage 1. Levels that
+    moved away from 0 had been shrunk for want of rows. Darker points are levels that stage 2
+    knows more of: V is their posterior variance, Σ the frozen one. Beyond
+    2,000 levels a density takes the place of points.
+    """
+    shown = [levels for levels in comparison.levels if len(levels.table) > 0]
+    if not shown:
+        return message("The stages have no level in common.")
+    figure, axes = panels(len(shown), 3, 3.0, 3.0, square=True)
+    drawn = [_panel(panel, levels) for panel, levels in zip(axes, shown, strict=True)]
+    coloured = [points for points in drawn if points is not None]
+    if coloured:
+        bar = figure.colorbar(coloured[0], ax=axes, shrink=0.8, aspect=30, pad=0.02)
+        text = "1 − V / Σ in stage 2\n(0: shrunk to the mean, 1: not at all)"
+        bar.set_label(text, fontsize=SMALL, color=INK)
+        bar.ax.tick_params(labelsize=SMALL, colors=INK)
     return figure
+
+
+def _panel(axes: Axes, levels: CoefficientLevels) -> Any:
+    table = levels.table
+    x, y = table["mode1"].to_numpy(), table["mode2"].to_numpy()
+    limit = 1.05 * max(float(np.abs(x).max()), float(np.abs(y).max()), 1e-12)
+    drawn = None
+    if len(table) > MANY:
+        axes.hexbin(
+            x,
+            y,
+            gridsize=45,
+            bins="log",
+            cmap="Greys",
+            mincnt=1,
+            extent=(-limit, limit, -limit, limit),
+            linewidths=0.1,
+        )
+    else:
+        drawn = _points(axes, x, y, _explained(levels))
+    axes.plot([-limit, limit], [-limit, limit], color=INK, linewidth=0.8)
+    if len(table) > 2 and np.ptp(x) > 0:
+        fitted = slope(x, y)
+        ends = np.array([x.min(), x.max()])
+        axes.plot(
+            ends, y.mean() + fitted.value * (ends - x.mean()), color=INK, linewidth=1.2, linestyle=(0, (4, 3))
+        )
+        text = f"slope {fitted.value:.2f} (se {fitted.error:.1g})\n{len(table):,} levels"
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=SMALL, color=INK)
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes.locator_params(nbins=5)
+    title(axes, f"{levels.factor}: {levels.coefficient}")
+    labels(axes, "stage 1, conditional mode", "stage 2, conditional mode")
+    return drawn
+
+
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, explained: np.ndarray | None) -> Any:
+    style = {"s": 16, "edgecolors": INK, "linewidths": 0.3, "zorder": 3}
+    if explained is None:
+        axes.scatter(x, y, c="white", **style)
+        return None
+    return axes.scatter(x, y, c=explained, cmap=SEQUENTIAL, vmin=0, vmax=1, **style)
+
+
+def _explained(levels: CoefficientLevels) -> np.ndarray | None:
+    """1 - V2 / Sigma of each level, None where not all are known."""
+    sd2 = levels.table["sd2"].to_numpy()
+    if levels.sd_random == 0 or np.isnan(sd2).any():
+        return None
+    return np.clip(1 - (sd2 / levels.sd_random) ** 2, 0.0, 1.0)

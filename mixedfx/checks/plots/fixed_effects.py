@@ -1,0 +1,37 @@
+"""Fixed effects of the stages, on one scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import norm
+
+from mixedfx.checks.plots.style import GRID, INK, MARKER2, SMALL, STAGE2, labels, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mixedfx.checks.compare import Comparison
+
+INTERVAL = 0.9
+
+
+def plot_fixed_effects(comparison: Comparison) -> Figure:
+    """Stage 2's fixed effects less stage 1's, in standard errors of stage 1.
+
+    The grey bars hold 90 % of the differences that the further rows of stage 2 make by chance.
+    """
+    table = comparison.fixed_effects.dropna(subset=["z"])
+    figure, (axes,) = panels(1, 1, 5.5, 0.9 + 0.26 * max(len(table), 1))
+    at = np.arange(len(table))
+    chance = norm.ppf(0.5 + INTERVAL / 2) * (table["error"] / table["se1"]).to_numpy()
+    axes.barh(at, 2 * chance, left=-chance, height=0.6, color=GRID)
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.plot(table["in_se"].to_numpy(), at, MARKER2, color=STAGE2, markeredgecolor=INK, markersize=6)
+    axes.set_yticks(at, list(table.index), fontsize=SMALL)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.use_sticky_edges = False  # else bars that reach furthest would touch the frame
+    axes.autoscale(axis="x")
+    labels(axes, "stage 2 less stage 1, in standard errors of stage 1")
+    return figure
