@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 
-def read_table(path: str | Path, numbers: Iterable[str]) -> pd.DataFrame:
-    """A table of text, but for the columns in `numbers` (those of them that it has).
+def read_table(path: str | Path, text: Collection[str]) -> pd.DataFrame:
+    """A table of numbers, but for the columns in `text`.
 
     An empty number is NaN; what is no number stays text, for whoever checks the table to name. pandas' own
     parser is exact only with an option that newer versions deprecate, and takes "NA" and "None" for missing.
     """
     frame = pd.read_csv(path, dtype=object, keep_default_na=False)
-    return frame.assign(**{name: frame[name].map(_number) for name in numbers if name in frame})
+    return frame.assign(**{name: frame[name].map(_number) for name in frame if name not in text})
 
 
 def read_covariances(path: str | Path) -> pd.DataFrame:
-    """A table of covariances as `VarCorr.from_frame` takes it: grp, var1, var2, vcov, and sdcor and se if there.
+    """A table of covariances as `VarCorr.from_frame` takes it: grp (or group), var1, var2, vcov, and others.
 
     Only an empty field is a missing value.
     """
-    frame = read_table(path, ("vcov", "sdcor", "se"))
+    frame = read_table(path, text=("grp", "group", "var1", "var2"))
     names = [column for column in ("var1", "var2") if column in frame]
     return frame.assign(**{column: frame[column].where(frame[column] != "", np.nan) for column in names})
 

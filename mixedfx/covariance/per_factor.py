@@ -78,7 +78,9 @@ def _standard_errors(
         residual = [_rows_of(fit.standard_errors, RESIDUAL) for fit in distinct]
         errors = np.array([frame["se"].to_numpy()[0] for frame in residual])
         error = float(np.sqrt(share**2 @ errors**2))
-        own.append(residual[0].assign(vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=error))
+        # Quantiles and diagnostics are of one fit's draws, the pooled value is of none.
+        keys = residual[0][["grp", "var1", "var2"]]
+        own.append(keys.assign(vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=error))
     return pd.concat(own, ignore_index=True)
 
 

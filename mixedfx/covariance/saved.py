@@ -2,7 +2,7 @@
 
 | file | holds |
 |---|---|
-| ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor) and ``se``; may be edited |
+| ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor), ``se``, diagnostics; may be edited |
 | ``fixef.csv``, ``thresholds.csv`` | name, estimate, se |
 | ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
 | ``rows.parquet`` | positions of the rows used, where the fit knows them |
@@ -166,14 +166,15 @@ def _fit_folders(fits: Mapping[str, CovarianceResult]) -> dict[str, str]:
 
 
 def _with_se(varcorr: VarCorr, table: pd.DataFrame) -> pd.DataFrame:
-    """The frame of `varcorr` with the column ``se`` of `table`, NaN where that has none."""
+    """The frame of `varcorr` with ``se`` and the further columns of `table`, NaN where that has none."""
     keys = ["grp", "var1", "var2"]
-    table = table.reindex(columns=[*keys, "se"])
-    return varcorr.to_frame().merge(table, on=keys, how="left").astype({"se": float})
+    more = [column for column in table.columns if column not in (*keys, "vcov", "sdcor", "se")]
+    merged = varcorr.to_frame().merge(table.reindex(columns=[*keys, "se", *more]), on=keys, how="left")
+    return merged.astype(dict.fromkeys(["se", *more], float))
 
 
 def _read_named(path: Path, column: str) -> pd.Series:
-    frame = read_table(path, ("estimate", "se"))
+    frame = read_table(path, text=("name",))
     return pd.Series(frame[column].to_numpy(dtype=float), index=frame["name"].to_list(), name=column)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,14 @@ from mixedfx.pipeline.steps import CheckOutcome
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
+
+INTERVAL = {"q05": "5%", "q95": "95%"}
+DIAGNOSTICS = {
+    "r_hat": "R-hat",
+    "ess_bulk": "effective size",
+    "ess_tail": "in the tails",
+    "mcse": "Monte Carlo error",
+}
 
 
 def page(results: RunResults) -> str:
@@ -73,6 +82,7 @@ def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
             "with": frame["var2"].fillna("").astype(str),
             "variance or covariance": frame["vcov"].astype(float),
             "standard error": frame["se"].astype(float),
+            **{label: frame[name] for name, label in INTERVAL.items() if name in frame},
             "sd or correlation": frame["sdcor"].astype(float),
         }
     )
@@ -133,7 +143,7 @@ def convergence(covariance: CovarianceResult, coefficients: CoefficientsResult |
         }
         for name, fit in fits.items()
     }
-    tables = [_statistics(first, f"Stage 1, {covariance.method.upper()}")]
+    tables = [_statistics(first, f"Stage 1, {covariance.method.upper()}"), *_diagnostics(covariance)]
     if coefficients is not None:
         second = {"converged": coefficients.converged, "reason": coefficients.reason, **coefficients.stats}
         tables.append(_statistics({"value": second}, "Stage 2"))
@@ -173,6 +183,22 @@ def provenance(results: RunResults) -> Section:
         pd.DataFrame(rows), "Steps", "Memory is the largest of the process up to the step's end."
     )
     return Section("provenance", "Provenance", facts=facts_of(facts), tables=(steps,))
+
+
+def _diagnostics(covariance: CovarianceResult) -> list[Table]:
+    """MCMC diagnostics of every covariance entry, of the fit that it was read from."""
+    records = covariance.standard_errors.to_dict("records")
+    entries = [row for row in records if not math.isnan(row.get("r_hat", math.nan))]
+    rows = [
+        {
+            "covariance entry": ", ".join(
+                str(row[name]) for name in ("grp", "var1", "var2") if row[name] == row[name]
+            ),
+            **{label: row[name] for name, label in DIAGNOSTICS.items()},
+        }
+        for row in entries
+    ]
+    return [table_of(pd.DataFrame(rows), "Chains")] if rows else []
 
 
 def _factors(coefficients: CoefficientsResult) -> Table:

@@ -81,7 +81,7 @@ def result(with_posterior: bool = True) -> CovarianceResult:
             )
             for factor, labels in LABELS.items()
         },
-        standard_errors=table.assign(se=rng.random(len(table))),
+        standard_errors=table.assign(se=rng.random(len(table)), r_hat=[np.nan, *rng.random(len(table) - 1)]),
         loglik=np.nan,
         converged=False,
         boundary=("user: x",),
