@@ -18,6 +18,7 @@ from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
 from mixedfx.checks.levels import CoefficientLevels, compare_levels
+from mixedfx.checks.report import report
 from mixedfx.checks.stage_one import StageOne, stage_one_fits
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
@@ -80,6 +81,15 @@ class Comparison:
         """What agrees, what does not, why, and what to do."""
         return verdict(self.findings)
 
+    def __str__(self) -> str:
+        return str(report(self))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return report(self)._repr_html_()
+
     @property
     def data(self) -> DataTree:
         """Both stages as groups of one tree, with aligned coordinates."""
@@ -127,7 +137,49 @@ def compare_stages(
     refined: CovarianceResult | None = None,
     thresholds: Thresholds | None = None,
 ) -> Comparison:
-    """Compare the two stages of a fit with each other and with the full data."""
+    """Compare the two stages of a fit with each other and with the full data.
+
+    Parameters
+    ----------
+    cov
+        Stage 1.
+    coef
+        Stage 2, estimated at the covariances of `cov` from all rows.
+    data
+        The rows that stage 2 was fitted to. With them the covariances are estimated on all rows by the exact engine
+        (gaussian family, up to ``thresholds.max_coefficients`` coefficients besides those of the largest factor);
+        otherwise one step towards that estimate is taken from stage 2's conditional modes.
+    holdout
+        Rows that neither stage saw, to be predicted.
+    refined
+        Covariances refined on all rows, to be used instead of an estimate of the comparison's own.
+    thresholds
+        Where a difference becomes a warning or a failure; see `mixedfx.checks.thresholds.Thresholds`.
+
+    Returns
+    -------
+    Comparison
+        ``status`` "ok", "warn" or "fail"; ``verdict`` in words; ``summary``, one row a check; ``data``, both stages as
+        a DataTree; and plots.
+
+    Raises
+    ------
+    DataError
+        `data` or `holdout` cannot be encoded with stage 2's formula.
+
+    Notes
+    -----
+    What is compared with what, and why (Var(b2 - b1) = V1 - V2, slope of stage 2 on stage 1, coverage of draws), stands
+    in `mixedfx.checks.agreement`, `levels`, `fixed_effects`, `full_data` and `holdout`.
+
+    Examples
+    --------
+    >>> import mixedfx as mfx
+    >>> ratings = mfx.datasets.load_insteval()
+    >>> fit = mfx.fit("y ~ 1 + (1 | s) + (1 | d)", ratings, method="reml")
+    >>> fit.compare(data=ratings).status
+    'ok'
+    """
     chosen = thresholds or Thresholds()
     fits, second = stage_one_fits(cov, coef), stage_two_normal(coef)
     levels = [c for factor, first in fits.items() for c in compare_levels(factor, first, coef, second)]

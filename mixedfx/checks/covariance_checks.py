@@ -16,11 +16,11 @@ from mixedfx.varcorr import RESIDUAL
 
 PART = "covariances"
 SAME = "frozen covariances are stage 1's"
-SD = "standard deviation on all rows / frozen"
-CORRELATION = "correlation on all rows - frozen"
+SD = "standard deviation, all rows / frozen"
+CORRELATION = "correlation, all rows - frozen"
 GAIN = "log-likelihood gained by refining"
-MOVE = "change of the coefficients if Sigma is refined, in standard deviations"
-SOLUTION = "distance of stage 2 from a direct solution, in standard deviations"
+MOVE = "rms change if Sigma is refined / sd"
+SOLUTION = "distance from a direct solution / sd"
 
 EXACT = (0.01, 0.1)
 """Stage 2 solves the same equations as the direct solution, so that only its tolerance may lie between them."""

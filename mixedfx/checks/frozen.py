@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mixedfx.coefficients.laplace_normal import DENSE_LIMIT, LaplaceNormal
 from mixedfx.grouping import Grouping
+from mixedfx.linalg.bordered import Border
 from mixedfx.linalg.elimination import eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
@@ -126,7 +127,8 @@ class StageNormal:
 
     def fixef_se(self) -> pd.Series:
         """Standard errors of the fixed effects."""
-        return pd.Series(np.sqrt(np.diag(self.normal.fixef_covariance())), index=list(self.fixed_names))
+        variances = np.diag(self.normal.fixef_covariance())[: len(self.fixed_names)]
+        return pd.Series(np.sqrt(variances), index=list(self.fixed_names))
 
     @property
     def _layout(self) -> RowLayout:
@@ -173,9 +175,19 @@ def stage_one_normal(
     own = arrange(predictors)
     blocks = component.varcorr.align(predictors.terms).blocks
     lambdas = Lambdas.of(own, {block.factor: block.factor_matrix() for block in blocks})
-    omega = elimination.omega[where[rows]][own.order]
-    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, omega))
+    at = where[rows][own.order]
+    border = _subset_border(component.normal.border, at)
+    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, elimination.omega[at]), border)
     return StageNormal(normal, kept, component.varcorr.sigma2)
+
+
+def _subset_border(border: Border, at: NDArray[np.int64]) -> Border | None:
+    """Thresholds of some rows; of the curvature between thresholds, known in sum only, they get their share."""
+    if not border.size:
+        return None
+    between = border.A + np.diag(border.K.sum(axis=0))
+    K = border.K[at]
+    return Border(K, np.diag(-K.sum(axis=0)) + between * (len(at) / len(border.K)))
 
 
 def _terms(layout: RowLayout) -> tuple[RandomTerm, ...]:

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 PART = "held-out rows"
 ROWS = 20_000
 """Of more held-out rows a random sample of this size is scored."""
-STATISTIC = "log score of a row above that of the fixed effects alone"
+STATISTIC = "log score - that of fixed effects alone"
 NODES = 31
 """Gauss-Hermite nodes for the mean of a density over a normal linear predictor."""
 

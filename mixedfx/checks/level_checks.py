@@ -16,7 +16,7 @@ from mixedfx.checks.thresholds import Thresholds, grade
 PART = "levels"
 SLOPE = "slope of stage 2 on stage 1"
 SPREAD = "root mean square z-score"
-COVERAGE = f"share of stage-2 draws inside stage 1's {INTERVAL:.0%} interval"
+COVERAGE = f"stage-2 draws inside stage 1's {INTERVAL:.0%} interval"
 CORRELATION = "correlation of the stages"
 UNRELATED = 0.3
 """A slope below this is no matter of shrinkage: labels must be wrong."""

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 INTERVAL = 0.9
-LEAST_ERROR = 0.05
-"""Standard deviation of b2 - b1 that is allowed for in any case, in those of stage 1: Monte Carlo error of its means,
-and the little that its own Sigma differs from the frozen one."""
+LEAST_ERROR = 0.1
+"""Standard deviation of b2 - b1 that is allowed for in any case, in those of stage 1. A level that has no further rows
+in stage 2 should not move at all, but does a little: stage 1's modes are at its own Sigma (means over the posterior of
+Sigma), its means have Monte Carlo error, and its means are not modes where the response is not gaussian."""
 
 
 @dataclass(frozen=True, eq=False)
