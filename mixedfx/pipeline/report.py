@@ -20,6 +20,9 @@ STATUS_WORDS = {
     "open": "Not reached",
 }
 
+NAMES = {"cg": "CG", "newton": "Newton", "r hat": "R-hat", "ess": "effective size"}
+"""How words of the code's names are written."""
+
 NUMBER = re.compile(r"([-+]?[\d,.]+(e[-+]?\d+)?%?)?")
 
 
@@ -116,9 +119,10 @@ def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def words(name: str) -> str:
     """A name of the code as words: "newton_iterations" is "Newton iterations"."""
-    text = re.sub(r"_+", " ", name).strip()
-    text = re.sub(r"\bcg\b", "CG", text)
-    return re.sub(r"\bnewton\b", "Newton", text)
+    text = name.replace("_", " ").strip()
+    for word, written in NAMES.items():
+        text = re.sub(rf"\b{word}\b", written, text)
+    return text
 
 
 def show(value: Any) -> str:

@@ -126,6 +126,7 @@ def test_statistics_become_words_and_nested_ones_are_left_out() -> None:
     )
     assert facts == (("Newton iterations", "3"), ("CG iterations", "8"), ("converged", "yes"))
     assert words("grad_norm") == "grad norm"
+    assert words("max_r_hat") == "max R-hat"
 
 
 def test_covariances_between_coefficients_get_their_column() -> None:
