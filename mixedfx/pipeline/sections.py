@@ -111,11 +111,9 @@ def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult
         if coefficients is not None and coefficients.thresholds is not None:
             columns["stage 2"] = coefficients.thresholds
         tables.append(table_of(_named(columns, "threshold"), "Thresholds"))
-    text = (
-        "Stage 1 saw the subsample, stage 2 all rows at the frozen covariances."
-        if coefficients is not None
-        else ""
-    )
+    text = "Stage 2 is at the frozen covariances." if coefficients is not None else ""
+    if coefficients is not None and (covariance.fits or covariance.n_rows < coefficients.n_rows):
+        text = "Stage 1 saw the subsample, stage 2 all rows at the frozen covariances."
     return Section("fixed-effects", "Fixed effects", text, tables=tuple(tables))
 
 
