@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 logger = logging.getLogger("mixedfx")
+logger.addHandler(logging.NullHandler())  # quiet unless the caller, or the command line, sets logging up
 
 LOG_INTERVAL = 10.0
 """Seconds between two log lines of one label; its first and last are always written."""
