@@ -13,12 +13,12 @@ from mixedfx.checks.covariance_checks import check_covariances
 from mixedfx.checks.covariance_table import covariance_table
 from mixedfx.checks.finding import Finding, table, worst
 from mixedfx.checks.fixed_effects import check_fixed_effects, fixed_effects_table
-from mixedfx.checks.frozen import stage_two_normal
 from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
 from mixedfx.checks.levels import CoefficientLevels, compare_levels
 from mixedfx.checks.report import report
+from mixedfx.checks.stage_normal import stage_two_normal
 from mixedfx.checks.stage_one import StageOne, stage_one_fits
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict

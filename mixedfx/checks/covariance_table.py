@@ -14,8 +14,8 @@ from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.varcorr import RESIDUAL, VarCorr
 
 if TYPE_CHECKING:
-    from mixedfx.checks.frozen import StageNormal
     from mixedfx.checks.full_data import FullData
+    from mixedfx.checks.stage_normal import StageNormal
     from mixedfx.checks.stage_one import StageOne
     from mixedfx.coefficients.result import CoefficientsResult
     from mixedfx.covariance.result import CovarianceResult

@@ -6,8 +6,7 @@ it, needs neither the response nor any matrix but the levels' covariances:
     S_k = 1/2 sum_j (g_kj g_kj' - T_jj),   I_ab = 1/2 sum_j tr(T_jj E_a T_jj E_b)
     T_jj = Z_kj' P Z_kj = Sigma_k^-1 (Sigma_k - V_jj) Sigma_k^-1
 
-In a large model the T_jj of some levels, drawn at random, stand for all. The information is that of each factor by
-itself. sigma^2 cannot be had in this way.
+The information is that of each factor by itself. sigma^2 cannot be had in this way.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.checks.sampling_error import explained_blocks, information
 from mixedfx.covariance.parameters import ParameterSpace
 
 if TYPE_CHECKING:
-    from mixedfx.checks.frozen import StageNormal
+    from mixedfx.checks.stage_normal import StageNormal
 
 Floats = NDArray[np.float64]
 
@@ -44,16 +42,15 @@ def fisher_step(stage: StageNormal, factor: str, b: Floats) -> tuple[Floats, Flo
         Of shapes (q, q), nearest positive semidefinite matrix, and (entries,) in the order of `ParameterSpace`. None
         where the frozen Sigma is singular: the score then says nothing about the direction it leaves out.
     """
-    blocks = explained_blocks(stage, factor)
+    blocks = stage.explained[factor]
     if blocks is None:
         return None
     term, L = stage.terms[factor], stage.factor_matrix(factor)
     space = ParameterSpace.of((term,))
-    T, n_levels = blocks.T, term.grouping.n_levels
     g = np.linalg.solve(L.T, np.linalg.solve(L, b.T)).T
-    S = 0.5 * (g.T @ g - n_levels * T.mean(axis=0))
+    S = 0.5 * (g.T @ g - blocks.total)
     score = space.gradient((S,), 0.0)[:-1]
-    covariance = np.linalg.pinv(information(blocks, space), hermitian=True)
+    covariance = np.linalg.pinv(blocks.information(space), hermitian=True)
     step = space.point(np.append(covariance @ score, 0.0)).matrices[0]
     return _nearest_semidefinite(L @ L.T + step), np.sqrt(np.diag(covariance))
 

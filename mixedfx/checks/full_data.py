@@ -22,7 +22,7 @@ from mixedfx.errors import MixedfxWarning
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
-    from mixedfx.checks.frozen import StageNormal
+    from mixedfx.checks.stage_normal import StageNormal
     from mixedfx.coefficients.result import CoefficientsResult
     from mixedfx.covariance.result import CovarianceResult
     from mixedfx.linalg.layout import RowLayout

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 PART = "held-out rows"
+STATISTIC = "log score - that of fixed effects alone"
 ROWS = 20_000
 """Of more held-out rows a random sample of this size is scored."""
-STATISTIC = "log score - that of fixed effects alone"
 NODES = 31
 """Gauss-Hermite nodes for the mean of a density over a normal linear predictor."""
 

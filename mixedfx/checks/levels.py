@@ -15,7 +15,7 @@ from mixedfx.checks.agreement import share_inside
 if TYPE_CHECKING:
     from xarray import DataTree
 
-    from mixedfx.checks.frozen import StageNormal
+    from mixedfx.checks.stage_normal import StageNormal
     from mixedfx.checks.stage_one import StageOne
     from mixedfx.coefficients.result import CoefficientsResult
 

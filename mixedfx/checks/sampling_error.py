@@ -11,13 +11,13 @@ of two such estimates is mostly noise where the stages share most of the levels,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.checks.frozen import StageNormal
+from mixedfx.checks.explained import Explained
+from mixedfx.checks.stage_normal import StageNormal
 from mixedfx.checks.stage_one import StageOne
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.varcorr import RESIDUAL, VarCorr
@@ -50,70 +50,39 @@ def difference_errors(
     """
     variance = table["se1"].to_numpy(dtype=float) ** 2
     aligned = varcorr.align(second.terms.values())
-    everything = {factor: explained_blocks(second, factor) for factor in second.terms}
-    largest = max(fits.values(), key=lambda first: first.result.n_rows).normal
+    everything = second.explained
+    normals = {id(first.normal): first.normal for first in fits.values() if first.normal is not None}
     for factor, first in fits.items():
-        blocks = None if first.normal is None else explained_blocks(first.normal, factor)
-        if first.normal is not None and blocks is not None and (full := everything[factor]) is not None:
+        own, full = None if first.normal is None else first.normal.explained[factor], everything[factor]
+        if own is not None and full is not None:
             space = ParameterSpace.of((second.terms[factor],))
             L = second.factor_matrix(factor)
             change = aligned.block(factor).matrix - L @ L.T
-            own = entry_variances(blocks.at(change), space)
-            rest = entry_variances(full.at(change), space)
-            variance[(table["grp"] == factor).to_numpy()] = np.maximum(own - rest, LEAST_SHARE * own)
-    if largest is not None and varcorr.sigma2 is not None:
-        own, rest = (residual_variance(stage, varcorr.sigma2) for stage in (largest, second))
-        if own is not None and rest is not None:
-            variance[(table["grp"] == RESIDUAL).to_numpy()] = max(own - rest, LEAST_SHARE * own)
+            mine, rest = (entry_variances(blocks.at(change), space) for blocks in (own, full))
+            variance[(table["grp"] == factor).to_numpy()] = np.maximum(mine - rest, LEAST_SHARE * mine)
+    if normals and varcorr.sigma2 is not None:
+        largest = max(normals.values(), key=lambda normal: normal.n_rows)
+        mine = residual_variance(largest, varcorr.sigma2)
+        rest = residual_variance(second, varcorr.sigma2)
+        if mine is not None and rest is not None:
+            variance[(table["grp"] == RESIDUAL).to_numpy()] = max(mine - rest, LEAST_SHARE * mine)
     frozen_elsewhere = ~np.isclose(table["stage1"], table["frozen"], rtol=1e-6)
     unknown = frozen_elsewhere | ~np.isfinite(variance)
     return np.where(unknown, table["se_full"], np.sqrt(variance))
 
 
-def information(blocks: Explained, space: ParameterSpace) -> Floats:
-    """I_ab of one factor's free entries, in the order of `space`, shape (entries, entries)."""
-    basis = np.array([space.basis(entry) for entry in space.entries])
-    products = np.einsum("jab,ebc->jeac", blocks.T, basis, optimize=True)
-    return 0.5 * blocks.weight * np.einsum("jeab,jfba->ef", products, products, optimize=True)
-
-
 def entry_variances(blocks: Explained, space: ParameterSpace) -> Floats:
-    """Sampling variance of each free entry, shape (entries,)."""
-    return np.diag(np.linalg.pinv(information(blocks, space), hermitian=True))
+    """Sampling variance of each free entry of one factor, shape (entries,)."""
+    return np.diag(np.linalg.pinv(blocks.information(space), hermitian=True))
 
 
 def residual_variance(stage: StageNormal, sigma2: float) -> float | None:
     """Sampling variance of sigma^2: 2 sigma^4 over the degrees of freedom that coefficients leave."""
     used = 0.0
-    for factor in stage.terms:
-        blocks = explained_blocks(stage, factor)
-        if blocks is None:
+    for factor, own in stage.explained.items():
+        if own is None:
             return None
         L = stage.factor_matrix(factor)
-        used += blocks.weight * float(np.einsum("jab,ba->", blocks.T, L @ L.T))
+        used += float(np.sum(own.total * (L @ L.T)))
     degrees = stage.n_rows - len(stage.fixed_names) - used
     return 2 * sigma2**2 / degrees if degrees > 0 else None
-
-
-class Explained(NamedTuple):
-    """T_jj of some levels, shape (n, q, q), and how many levels each of them stands for."""
-
-    T: Floats
-    weight: float
-
-    def at(self, change: Floats) -> Explained:
-        """Where Sigma is another by `change` (q, q): T^-1 is Sigma plus what the rows leave unknown, which stays."""
-        q = len(change)
-        return Explained(np.linalg.solve(np.eye(q) + self.T @ change, self.T), self.weight)
-
-
-def explained_blocks(stage: StageNormal, factor: str) -> Explained | None:
-    """T_jj of all levels, or in a large model of some drawn at random; None where Sigma is singular."""
-    L = stage.factor_matrix(factor)
-    if np.abs(np.diag(L)).min() <= 1e-6 * np.abs(L).max():
-        return None
-    inverse = np.linalg.inv(L)
-    levels = stage.affordable(stage.levels(factor))
-    V = stage.covariances(factor, levels)
-    T = inverse.T @ (np.eye(len(L)) - inverse @ V @ inverse.T) @ inverse
-    return Explained(T, len(stage.levels(factor)) / len(levels))

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mixedfx.checks.frozen import StageNormal, stage_one_normal
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.checks.stage_normal import StageNormal
+from mixedfx.coefficients.laplace_normal import LaplaceNormal
+from mixedfx.grouping import Grouping
+from mixedfx.linalg.bordered import Border
+from mixedfx.linalg.elimination import eliminate
+from mixedfx.linalg.intercept_operator import row_operator
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.predictors import Predictors
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
@@ -63,3 +76,67 @@ def _stage_one(fit: CovarianceResult, coef: CoefficientsResult) -> StageOne:
             )
             return StageOne(fit, None, why)
     return StageOne(fit, normal)
+
+
+def stage_one_normal(
+    coef: CoefficientsResult, rows: NDArray[np.int64], fixed_names: Iterable[str]
+) -> StageNormal:
+    """Rebuild stage 1's distribution from those of stage 2's rows that it had.
+
+    At stage 2's covariances, because with one Sigma and nested data Var(b2 - b1) = V1 - V2, and two Sigmas give no such
+    rule; for families other than gaussian also at stage 2's curvature.
+
+    Parameters
+    ----------
+    rows
+        Positions of stage 1's rows among those of stage 2.
+    fixed_names
+        Stage 1's fixed effects; those that stage 2 lacks are left out.
+    """
+    component = coef.mixture.components[0]
+    elimination = component.normal.elimination
+    layout = elimination.operator.layout
+    where = np.empty(layout.n_rows, dtype=np.int64)
+    where[layout.order] = np.arange(layout.n_rows)
+    own_names = set(fixed_names)
+    kept = tuple(name for name in coef.spec.fixed_names if name in own_names)
+    predictors = _subset(layout, where[rows], coef.spec.fixed_names, kept)
+    own = arrange(predictors)
+    blocks = component.varcorr.align(predictors.terms).blocks
+    lambdas = Lambdas.of(own, {block.factor: block.factor_matrix() for block in blocks})
+    at = where[rows][own.order]
+    border = _subset_border(component.normal.border, at)
+    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, elimination.omega[at]), border)
+    return StageNormal(normal, kept)
+
+
+def _subset_border(border: Border, at: NDArray[np.int64]) -> Border | None:
+    """Thresholds of some rows; of the curvature between thresholds, known in sum only, they get their share."""
+    if not border.size:
+        return None
+    between = border.A + np.diag(border.K.sum(axis=0))
+    K = border.K[at]
+    return Border(K, np.diag(-K.sum(axis=0)) + between * (len(at) / len(border.K)))
+
+
+def _subset(
+    layout: RowLayout, at: NDArray[np.int64], names: tuple[str, ...], kept: tuple[str, ...]
+) -> Predictors:
+    """Some of the sorted rows as predictors, with the levels that occur in them."""
+    codes: Mapping[str, NDArray[np.integer]] = {
+        layout.eliminated.name: np.searchsorted(layout.ptr, at, side="right") - 1,
+        **{block.term.name: layout.codes[k][at] for k, block in enumerate(layout.rest)},
+    }
+    terms = []
+    for term in (layout.eliminated, *(block.term for block in layout.rest)):
+        used, position = np.unique(codes[term.name], return_inverse=True)
+        grouping = Grouping(term.name, position.astype(np.int32), term.grouping.levels[used])
+        terms.append(replace(term, grouping=grouping))
+    return Predictors(
+        features=layout.features[at],
+        fixed_names=kept,
+        fixed_columns=layout.fixed_columns[np.array([names.index(name) for name in kept], dtype=int)],
+        terms=tuple(terms),
+        offset=np.zeros(len(at)),
+        index=pd.RangeIndex(len(at)),
+    )

@@ -1,28 +1,20 @@
-"""The normal distributions of both stages at the frozen covariances: what V1 and V2 are made of.
-
-Stage 2's is its own. Stage 1's is rebuilt from those of stage 2's rows that stage 1 had, because its covariances must
-be the same: with one Sigma and nested data Var(b2 - b1) = V1 - V2, whereas two Sigmas give no such rule.
-"""
+"""One stage's normal distribution at the frozen covariances: what V1 and V2 are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.checks.explained import Explained, changed
 from mixedfx.coefficients.laplace_normal import DENSE_LIMIT, LaplaceNormal
-from mixedfx.grouping import Grouping
-from mixedfx.linalg.bordered import Border
-from mixedfx.linalg.elimination import eliminate
-from mixedfx.linalg.intercept_operator import row_operator
-from mixedfx.linalg.lambdas import Lambdas
-from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts
-from mixedfx.predictors import Predictors, RandomTerm
+from mixedfx.predictors import RandomTerm
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
@@ -44,13 +36,10 @@ class StageNormal:
         Covariances of all coefficients.
     fixed_names
         Names of the fixed effects.
-    sigma2
-        Residual variance that `normal` has, None for families without one.
     """
 
     normal: LaplaceNormal
     fixed_names: tuple[str, ...]
-    sigma2: float | None
 
     @property
     def is_large(self) -> bool:
@@ -65,7 +54,8 @@ class StageNormal:
     @property
     def terms(self) -> dict[str, RandomTerm]:
         """Factor -> its random term."""
-        return {term.name: term for term in _terms(self._layout)}
+        layout = self._layout
+        return {term.name: term for term in (layout.eliminated, *(block.term for block in layout.rest))}
 
     def factor_matrix(self, factor: str) -> Floats:
         """Lambda of a factor, Sigma = Lambda Lambda', shape (q, q)."""
@@ -79,6 +69,24 @@ class StageNormal:
     def levels(self, factor: str) -> pd.Index:
         """Labels of a factor's levels."""
         return self.terms[factor].grouping.levels
+
+    def own_information(self, factor: str) -> Floats:
+        """Z_j'W Z_j of all levels, shape (J, q, q)."""
+        blocks = self.normal.elimination.blocks
+        if factor == self._layout.eliminated.name:
+            return blocks.e
+        at = [block.term.name for block in self._layout.rest].index(factor)
+        return blocks.rest[at]
+
+    @cached_property
+    def explained(self) -> dict[str, Explained | None]:
+        """What rows tell of each factor's levels, at this Sigma; None for a factor whose Sigma is singular.
+
+        In a large model V_jj is computed for some levels, drawn at random. A level whose rows had no other unknowns
+        would have T = (Sigma + (Z_j'W Z_j)^-1)^-1, which is known of all levels and differs little from T: the
+        difference is estimated from those drawn.
+        """
+        return {factor: self._explained(factor) for factor in self.terms}
 
     def rows(self, factor: str, levels: pd.Index) -> NDArray[np.int64]:
         """Rows of each of the levels, shape (n,)."""
@@ -130,6 +138,22 @@ class StageNormal:
         variances = np.diag(self.normal.fixef_covariance())[: len(self.fixed_names)]
         return pd.Series(np.sqrt(variances), index=list(self.fixed_names))
 
+    def _explained(self, factor: str) -> Explained | None:
+        L, everyone = self.factor_matrix(factor), self.levels(factor)
+        if np.abs(np.diag(L)).min() <= 1e-6 * np.abs(L).max():
+            return None
+        inverse = np.linalg.inv(L)
+        levels = self.affordable(everyone)
+        V = self.covariances(factor, levels)
+        T = inverse.T @ (np.eye(len(L)) - inverse @ V @ inverse.T) @ inverse
+        if len(levels) == len(everyone):
+            return Explained(T, T.sum(axis=0))
+        alone = changed(self.own_information(factor), L @ L.T)
+        drawn = alone[everyone.get_indexer(levels)]
+        share = np.sqrt(np.diagonal(T.mean(axis=0)) / np.diagonal(drawn.mean(axis=0)))
+        total = alone.sum(axis=0) + len(alone) * (T - drawn).mean(axis=0)
+        return Explained(alone * np.outer(share, share), total)
+
     @property
     def _layout(self) -> RowLayout:
         return self.normal.elimination.operator.layout
@@ -148,70 +172,4 @@ class StageNormal:
 
 def stage_two_normal(coef: CoefficientsResult) -> StageNormal:
     """Stage 2's own; of the first component where it mixes several draws of Sigma."""
-    component = coef.mixture.components[0]
-    return StageNormal(component.normal, coef.spec.fixed_names, component.varcorr.sigma2)
-
-
-def stage_one_normal(
-    coef: CoefficientsResult, rows: NDArray[np.int64], fixed_names: Iterable[str]
-) -> StageNormal:
-    """Stage 1's at stage 2's covariances (and, for families other than gaussian, at stage 2's curvature).
-
-    Parameters
-    ----------
-    rows
-        Positions of stage 1's rows among those of stage 2.
-    fixed_names
-        Stage 1's fixed effects; those that stage 2 lacks are left out.
-    """
-    component = coef.mixture.components[0]
-    elimination = component.normal.elimination
-    layout = elimination.operator.layout
-    where = np.empty(layout.n_rows, dtype=np.int64)
-    where[layout.order] = np.arange(layout.n_rows)
-    own_names = set(fixed_names)
-    kept = tuple(name for name in coef.spec.fixed_names if name in own_names)
-    predictors = _subset(layout, where[rows], coef.spec.fixed_names, kept)
-    own = arrange(predictors)
-    blocks = component.varcorr.align(predictors.terms).blocks
-    lambdas = Lambdas.of(own, {block.factor: block.factor_matrix() for block in blocks})
-    at = where[rows][own.order]
-    border = _subset_border(component.normal.border, at)
-    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, elimination.omega[at]), border)
-    return StageNormal(normal, kept, component.varcorr.sigma2)
-
-
-def _subset_border(border: Border, at: NDArray[np.int64]) -> Border | None:
-    """Thresholds of some rows; of the curvature between thresholds, known in sum only, they get their share."""
-    if not border.size:
-        return None
-    between = border.A + np.diag(border.K.sum(axis=0))
-    K = border.K[at]
-    return Border(K, np.diag(-K.sum(axis=0)) + between * (len(at) / len(border.K)))
-
-
-def _terms(layout: RowLayout) -> tuple[RandomTerm, ...]:
-    return (layout.eliminated, *(block.term for block in layout.rest))
-
-
-def _subset(
-    layout: RowLayout, at: NDArray[np.int64], names: tuple[str, ...], kept: tuple[str, ...]
-) -> Predictors:
-    """Some of the sorted rows as predictors, with the levels that occur in them."""
-    codes: Mapping[str, NDArray[np.integer]] = {
-        layout.eliminated.name: np.searchsorted(layout.ptr, at, side="right") - 1,
-        **{block.term.name: layout.codes[k][at] for k, block in enumerate(layout.rest)},
-    }
-    terms = []
-    for term in _terms(layout):
-        used, position = np.unique(codes[term.name], return_inverse=True)
-        grouping = Grouping(term.name, position.astype(np.int32), term.grouping.levels[used])
-        terms.append(replace(term, grouping=grouping))
-    return Predictors(
-        features=layout.features[at],
-        fixed_names=kept,
-        fixed_columns=layout.fixed_columns[np.array([names.index(name) for name in kept], dtype=int)],
-        terms=tuple(terms),
-        offset=np.zeros(len(at)),
-        index=pd.RangeIndex(len(at)),
-    )
+    return StageNormal(coef.mixture.components[0].normal, coef.spec.fixed_names)
