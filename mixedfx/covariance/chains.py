@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import constrain_fn, potential_energy
+from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 
 from mixedfx.covariance.mixed_model import ModelData, ModelSpec, mixed_model
 from mixedfx.progress import Report
@@ -29,6 +29,7 @@ BLOCK = 50
 
 TARGET_ACCEPTANCE = 0.8
 FIRST_STEP = 0.25
+FIRST_ENERGY = 1e100
 
 
 class Programs(NamedTuple):
@@ -162,8 +163,12 @@ def _programs(spec: ModelSpec, warmup: int, start_shapes: Any, data_shapes: Any)
     init, sample = hmc(potential_fn_gen=potential, algo="NUTS")
 
     def start(position: Any, inverse_mass: Any, data: ModelData, key: jax.Array) -> Any:
+        # An energy that any other is below, and no gradient: the first transition leaves for whichever state it
+        # meets, and that has both. Computing them here would compile the gradient, the costliest part of the
+        # code, a second time.
+        unknown = ParamInfo(position, jnp.asarray(FIRST_ENERGY), jax.tree.map(jnp.zeros_like, position))
         return init(
-            position,
+            unknown,
             num_warmup=warmup,
             step_size=FIRST_STEP,
             inverse_mass_matrix={(name,): values for name, values in inverse_mass.items()},
@@ -205,7 +210,7 @@ def _programs(spec: ModelSpec, warmup: int, start_shapes: Any, data_shapes: Any)
 
 def _potential(spec: ModelSpec) -> Callable[[ModelData], Callable[[Any], jax.Array]]:
     def of(data: ModelData) -> Callable[[Any], jax.Array]:
-        return lambda z: potential_energy(mixed_model, (spec, data), {}, z)
+        return lambda z: jnp.asarray(potential_energy(mixed_model, (spec, data), {}, z))
 
     return of
 

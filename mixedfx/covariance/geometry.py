@@ -1,22 +1,27 @@
 """The coordinates in which the sampler moves: close to independent standard normals, whatever the covariances are.
 
-Given Sigma = TT' the spherical effects w_j of a level (b_j = T w_j) are, near the reference point, normal with precision
-M_j = I + T'A_jT = R_jR_j' and mean M_j^-1 T'r_j (A_j, r_j: see `mixedfx.covariance.information`). The sampler moves in
+Given Sigma = TT' the spherical effects w_j of a level (b_j = T w_j) are, near the reference point, normal with
+precision M_j = I + T'A_jT = R_jR_j' and mean M_j^-1 T'r_j (A_j, r_j: see `mixedfx.covariance.information`). The
+sampler moves in
 
     v_j = R_j'w_j - R_j^-1 T'r_j,
 
-which has about mean 0 and covariance I at *every* Sigma, up to a few wide directions that are stretched to fit. A level without data has R_j = I, the non-centred form; for a level
-with much data v_j is b_j standardised by its own likelihood, the centred form; all others lie between, each level by its own
-information. So there is no funnel and nothing to choose (partial non-centring, Papaspiliopoulos, Roberts & Skoeld 2007;
-data-based coordinates, Christensen, Roberts & Skoeld 2006).
+which has about mean 0 and covariance I at *every* Sigma, up to a few wide directions that are stretched to fit.
+A level without data has R_j = I, the non-centred form; for a level with much data v_j is b_j standardised by
+its own likelihood, the centred form; all others lie between, each level by its own information. So there is no
+funnel and nothing to choose (partial non-centring, Papaspiliopoulos, Roberts & Skoeld 2007; data-based
+coordinates, Christensen, Roberts & Skoeld 2006).
 
-The fixed effects are sampled as gamma = beta + sum_k (X'WX)^-1 X'WZ_k b_k, the projection of the whole linear predictor on
-X. Data determine it apart from b, while beta and the means of the levels are tied by "raise all levels, lower the intercept".
+The fixed effects are sampled as gamma = beta + sum_k (X'WX)^-1 X'WZ_k b_k, the projection of the whole linear
+predictor on X. Data determine it apart from b, while beta and the means of the levels are tied by "raise all
+levels, lower the intercept".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import jax
@@ -27,8 +32,8 @@ import numpyro.distributions as dist
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from mixedfx.covariance.priors import Priors
 from mixedfx.covariance.information import LevelInformation
+from mixedfx.covariance.priors import Priors
 
 Array = jax.Array
 Floats = NDArray[np.float64]
@@ -52,7 +57,7 @@ class LevelCoordinates(NamedTuple):
     fixed: tuple[Array, ...]
     """Shape (p, J) for each coefficient, like those of `projection`."""
     projection: tuple[Array, ...]
-    resolution: Array
+    linear_range: Array
     patterns: Array
     shift_precision: Array
     shift_residual: Array
@@ -66,7 +71,7 @@ class LevelCoordinates(NamedTuple):
             tuple(jnp.asarray(levels.score[:, a]) for a in q),
             tuple(jnp.asarray(levels.fixed[:, :, a]) for a in q),
             tuple(jnp.asarray(levels.projection[:, :, a]) for a in q),
-            jnp.asarray(levels.resolution),
+            jnp.asarray(levels.linear_range),
             jnp.asarray(levels.patterns),
             jnp.asarray(levels.shift_precision),
             jnp.asarray(levels.shift_residual),
@@ -78,7 +83,7 @@ class LevelCoordinates(NamedTuple):
 
 
 class FixedCoordinates(NamedTuple):
-    """gamma = loc + root @ v, and the normal prior: prior_root @ (centring beta - prior_loc) is standard normal."""
+    """gamma = loc + root v; a priori prior_map beta - prior_loc is standard normal."""
 
     loc: Array
     root: Array
@@ -99,19 +104,20 @@ class FixedCoordinates(NamedTuple):
         )
 
 
-def sample_scales(site: str, prior: dist.Distribution, resolution: Array) -> Array:
-    """Signed scales from a prior on the whole line, shape (q,), sampled as asinh(scale / resolution).
+def sample_scales(site: str, prior: dist.Distribution, linear_range: Array) -> Array:
+    """Signed scales from a prior on the whole line, shape (q,), sampled as asinh(scale / linear_range).
 
-    That coordinate is a logarithm where the standard deviation is known to be above 0, and passes 0 smoothly otherwise.
+    That coordinate is a logarithm where the standard deviation is known to be above 0, and passes 0 smoothly
+    otherwise.
     """
-    z = numpyro.sample(site, _free(len(resolution)))
-    scale = resolution * jnp.sinh(z)
+    z = jnp.asarray(numpyro.sample(site, _free(len(linear_range))))
+    scale = linear_range * jnp.sinh(z)
     numpyro.factor(f"{site}_density", prior.log_prob(scale) + jnp.log(jnp.cosh(z)).sum())
     return scale
 
 
 class Effects(NamedTuple):
-    """Effects of one factor's levels, q arrays (J,), and the part of the linear predictor in X that they make, shape (p,)."""
+    """Effects of one factor's levels, q arrays (J,), and how much of X they make up, shape (p,)."""
 
     b: tuple[Array, ...]
     absorbed: Array
@@ -124,32 +130,32 @@ def sample_levels(name: str, T: Array, at: LevelCoordinates, outer: Sequence[Eff
     """
     q, J = len(at.score), len(at.score[0])
     with numpyro.plate(name, J):
-        v = numpyro.sample(f"v_{name}", _free(q))
+        v = jnp.asarray(numpyro.sample(f"v_{name}", _free(q)))
     score = list(at.score)
     for coupling, effects in zip(at.couplings, outer, strict=True):
         for a in range(q):
             pairs = zip(coupling.blocks[a], effects.b, strict=True)
-            pull = sum(B * column[coupling.outer] for B, column in pairs)
+            pull = _sum(B * column[coupling.outer] for B, column in pairs)
             pull = jax.ops.segment_sum(pull, coupling.inner, J, indices_are_sorted=True)
             score[a] = score[a] - pull + effects.absorbed @ at.fixed[a]
     w, log_scale = _spherical(T, at, score, [v[:, a] for a in range(q)])
-    squares = sum(jnp.sum(column**2) for column in w)
+    squares = _sum(jnp.sum(column**2) for column in w)
     numpyro.factor(f"b_{name}_density", -0.5 * squares + log_scale)
-    b = tuple(sum(T[a, c] * w[c] for c in range(a + 1)) for a in range(q))
-    return Effects(b, sum(P @ column for P, column in zip(at.projection, b, strict=True)))
+    b = tuple(_sum(T[a, c] * w[c] for c in range(a + 1)) for a in range(q))
+    return Effects(b, _sum(P @ column for P, column in zip(at.projection, b, strict=True)))
 
 
 def sample_fixed(at: FixedCoordinates, absorbed: Array) -> Array:
     """beta = gamma - absorbed, gamma sampled in standardised coordinates; shape (p,)."""
     v = numpyro.sample("v", _free(len(at.loc)))
-    beta = numpyro.deterministic("beta", at.loc + at.root @ v - absorbed)
+    beta = at.loc + at.root @ v - absorbed
     standard = at.prior_map @ beta - at.prior_loc
     numpyro.factor("beta_density", -0.5 * jnp.sum(standard**2))
     return beta
 
 
 def _free(size: int) -> dist.Distribution:
-    """A coordinate vector without a density of its own: the factor beside it holds the prior of what it stands for."""
+    """Coordinates without a density of their own: a factor beside them holds the prior of what they stand for."""
     return dist.ImproperUniform(dist.constraints.real_vector, (), (size,))
 
 
@@ -163,28 +169,25 @@ def _spherical(
 ) -> tuple[list[Array], Array]:
     """w = R^-T (R^-1 T'r + v) + V s for all levels, and log |dw/dv|.
 
-    s gives the shifts along the patterns V the width they have when the fixed effects are unknown. They have precision
-    G = gg' = V'M V in the levels' own coordinates, and H = hh' in truth: s = (h^-T g' - I) G^-1 V'R v.
+    s gives the shifts along the patterns V the width they have when the fixed effects are unknown: they have
+    precision G = gg' = V'MV in the levels' own coordinates and H = hh' in truth, s = (h^-T g' - I) G^-1 V'Rv.
     """
     A, q = at.precision, len(v)
-    AT = [[sum(A[a][b] * T[b, c] for b in range(c, q)) for c in range(q)] for a in range(q)]
-    M = [
-        [sum(T[a, i] * AT[a][j] for a in range(i, q)) + (1.0 if i == j else 0.0) for j in range(i + 1)]
-        for i in range(q)
-    ]
-    R = _cholesky(M)
-    Tr = [sum(T[a, i] * r[a] for a in range(i, q)) for i in range(q)]
+    AT = [[_sum(A[a][b] * T[b, c] for b in range(c, q)) for c in range(q)] for a in range(q)]
+    TAT = [[_sum(T[a, i] * AT[a][j] for a in range(i, q)) for j in range(i + 1)] for i in range(q)]
+    R = _cholesky(_plus_identity(TAT))
+    Tr = [_sum(T[a, i] * r[a] for a in range(i, q)) for i in range(q)]
     w = _solve_transposed(R, [h + x for h, x in zip(_solve_lower(R, Tr), v, strict=True)])
     g = _cholesky(_shift_matrix(T, at.shift_precision))
     h = _cholesky(_shift_matrix(T, at.shift_residual))
-    Rv = jnp.stack([sum(R[a][k] * v[k] for k in range(a + 1)) for a in range(q)])
+    Rv = jnp.stack([_sum(R[a][k] * v[k] for k in range(a + 1)) for a in range(q)])
     across = (Rv @ at.patterns).T.ravel()
     # G^-1 V'Rv = g^-T y and h^-T g'g^-T y = h^-T y, with y = g^-1 V'Rv.
     y = _solve_lower(g, list(across))
     s = [a - b for a, b in zip(_solve_transposed(h, y), _solve_transposed(g, y), strict=True)]
     shift = at.patterns @ jnp.stack(s).reshape(-1, q)
     w = [column + shift[:, a] for a, column in enumerate(w)]
-    log_scale = _log_det(g) - _log_det(h) - sum(jnp.sum(jnp.log(R[i][i])) for i in range(q))
+    log_scale = _log_det(g) - _log_det(h) - _sum(jnp.sum(jnp.log(R[i][i])) for i in range(q))
     return w, log_scale
 
 
@@ -192,11 +195,20 @@ def _shift_matrix(T: Array, information: Array) -> list[list[Array]]:
     """I + (I x T') K (I x T) for information K, shape (m, q, m, q), entry by entry."""
     m, q = information.shape[:2]
     K = jnp.einsum("ba,nbmc,cd->namd", T, information, T).reshape(m * q, m * q)
-    return [[K[i, j] + (1.0 if i == j else 0.0) for j in range(i + 1)] for i in range(m * q)]
+    return _plus_identity([[K[i, j] for j in range(i + 1)] for i in range(m * q)])
 
 
-# Small matrices are written out entry by entry, each entry an array over the levels (or a number): batched LAPACK calls on
-# thousands of 2 x 2 matrices would cost more than the rest of the gradient.
+def _sum(terms: Iterable[Array]) -> Array:
+    return reduce(operator.add, terms)
+
+
+# Small matrices are written out entry by entry, each entry an array over the levels (or a number): batched
+# LAPACK calls on thousands of 2 x 2 matrices would cost more than the rest of the gradient.
+
+
+def _plus_identity(M: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """I + M, lower triangles."""
+    return [[*row[:-1], row[-1] + 1.0] for row in M]
 
 
 def _cholesky(M: Sequence[Sequence[Array]]) -> list[list[Array]]:

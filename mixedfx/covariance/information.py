@@ -1,14 +1,15 @@
 """What the data say about each level near the reference point, other factors integrated out where they must be.
 
-Two kinds of directions in b are known far less well than the level's own rows suggest, and would force the sampler into
-small steps:
+Two kinds of directions in b are known far less well than the level's own rows suggest, and would force the
+sampler into small steps:
 
-* *nested factors*: a batch is told from its casks only by how casks vary. Where the levels of one factor hardly mix those of
-  another (at most `MIXING` of them each, on average), the inner factor is integrated out of the outer one's information (a
-  step of a block Cholesky factorisation), and the inner levels' coordinates follow the outer ones (`Coupling`);
-* *level means*: the fixed effects absorb "raise all levels", so that only the prior is left. The same holds for "raise the
-  levels in proportion to x" where x is a fixed effect that is constant within levels. Shifts of b along these `patterns` get a
-  precision of their own.
+* *nested factors*: a batch is told from its casks only by how casks vary. Where the levels of one factor
+  hardly mix those of another (at most `MIXING` of them each, on average), the inner factor is integrated out of
+  the outer one's information (a step of a block Cholesky factorisation), and the inner levels' coordinates
+  follow the outer ones (`Coupling`);
+* *level means*: the fixed effects absorb "raise all levels", so that only the prior is left. The same holds
+  for "raise the levels in proportion to x" where x is a fixed effect that is constant within levels. Shifts of
+  b along these `patterns` get a precision of their own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ Ints = NDArray[np.int64]
 
 MIXING = 1.5
 """Levels of the outer factor that a level of the inner one may meet, on average, to count as nested in it."""
+
+LINEAR_RANGE = 4.0
+"""In standard deviations that can just be told from 0. With 1 a variance near 0 mixes at half the speed; with
+no bound there are divergences where few levels have much data."""
 
 MAX_SHIFTS = 8
 """Patterns times coefficients, at most: the sampler factorises matrices of this order in every step."""
@@ -54,13 +59,14 @@ class LevelInformation:
     ----------
     Sigma
         Covariance at the reference point, shape (q, q).
-    resolution
-        Standard deviations that the data can just tell from 0, shape (q,).
+    linear_range
+        Standard deviations up to about here, shape (q,), are sampled on a linear scale, larger ones on a
+        logarithmic one.
     precision
         A_j, shape (J, q, q).
     score
-        r_j, shape (J, q): the conditional mean is (A_j + Sigma^-1)^-1 r_j, once the pull of the outer factors is subtracted:
-        Z_j'W (I - P) Z_outer b_outer, with P the projection on X.
+        r_j, shape (J, q): the conditional mean is (A_j + Sigma^-1)^-1 r_j, once the pull of the outer factors
+        is subtracted: Z_j'W (I - P) Z_outer b_outer, with P the projection on X.
     fixed
         X'WZ, shape (p, J, q).
     projection
@@ -68,14 +74,14 @@ class LevelInformation:
     patterns
         V, orthonormal columns, shape (J, m): the constant, and fixed effects that vary between levels only.
     shift_precision, shift_residual
-        Information about c, where b = V c, from the level's data alone, and what is left of it when the fixed effects are
-        unknown; shape (m, q, m, q).
+        Information about c, where b = V c, from the level's data alone, and what is left of it when the fixed
+        effects are unknown; shape (m, q, m, q).
     couplings
         To the factors this one is nested in.
     """
 
     Sigma: Floats
-    resolution: Floats
+    linear_range: Floats
     precision: Floats
     score: Floats
     fixed: Floats
@@ -118,11 +124,7 @@ class _Elimination:
         self.Sigma = {t.name: S for t, S in zip(terms, reference.Sigma, strict=True)}
         self.gradient = {t.name: level_sums(t, z[t.name] * reference.gradient[:, None]) for t in terms}
         self.A = {t.name: level_products(t, z[t.name], W) for t in terms}
-        # Shape (p, J, q) also where p is 0.
-        self.XWZ = {
-            t.name: np.reshape([level_sums(t, z[t.name] * x[:, None]) for x in weighted.T], (X.shape[1], -1, t.q))
-            for t in terms
-        }
+        self.XWZ = {t.name: _fixed_products(t, z[t.name], weighted) for t in terms}
         self.projection = {name: _solve(self.XWX, XWZ) for name, XWZ in self.XWZ.items()}
         self.patterns = {t.name: _patterns(t, X) for t in terms}
         self.S = {t.name: self.XWX for t in terms}
@@ -145,7 +147,7 @@ class _Elimination:
         explained = np.einsum("pna,pmb->namb", mixed, _solve(self.S[name], mixed))
         return LevelInformation(
             self.Sigma[name],
-            resolution(A),
+            LINEAR_RANGE * resolution(A),
             A,
             score,
             self.XWZ[name],
@@ -174,11 +176,12 @@ class _Elimination:
                 if outermost in couplings:
                     self.couplings[outer][outermost] = _reduced(further, coupling, couplings[outermost], CB)
 
+
 def _couplings(order: list[RandomTerm], z: dict[str, Floats], W: Floats) -> dict[str, dict[str, Coupling]]:
     """Inner factor -> outer factor -> coupling.
 
-    Of several inner factors that are crossed with each other only one couples to their outer factor: integrating out both
-    one by one would subtract their common information twice.
+    Of several inner factors that are crossed with each other only one couples to their outer factor:
+    integrating out both one by one would subtract their common information twice.
     """
     found: dict[str, dict[str, Coupling]] = {term.name: {} for term in order}
     for i in reversed(range(len(order))):
@@ -228,7 +231,7 @@ def _reduced(middle: Coupling, to_middle: Coupling, to_outer: Coupling, explaine
 
 
 def _patterns(term: RandomTerm, X: Floats) -> Floats:
-    """The constant, and the columns of X that are constant within the factor's levels, orthonormal, shape (J, m)."""
+    """The constant, and the columns of X that are constant within levels, made orthonormal, shape (J, m)."""
     counts = np.maximum(term.grouping.counts(), 1)
     means = level_sums(term, X) / counts[:, None] if X.shape[1] else np.empty((len(counts), 0))
     within = np.abs(X - means[term.grouping.codes]).max(axis=0)
@@ -242,7 +245,7 @@ def _patterns(term: RandomTerm, X: Floats) -> Floats:
 
 
 def _nonnegative(A: Floats) -> Floats:
-    """The nearest positive semidefinite matrices; what was subtracted for pairs that only nearly nest may be too much."""
+    """The nearest positive semidefinite matrices: for factors that only nearly nest too much was subtracted."""
     values, vectors = np.linalg.eigh(A)
     return np.einsum("jab,jb,jcb->jac", vectors, np.maximum(values, 0.0), vectors)
 
@@ -250,6 +253,14 @@ def _nonnegative(A: Floats) -> Floats:
 def _nonnegative_shift(K: Floats) -> Floats:
     flat = K.reshape(1, K.shape[0] * K.shape[1], -1)
     return _nonnegative(flat).reshape(K.shape)
+
+
+def _fixed_products(term: RandomTerm, z: Floats, weighted: Floats) -> Floats:
+    """X'WZ, shape (p, J, q), also where p is 0."""
+    products = np.empty((weighted.shape[1], term.grouping.n_levels, term.q))
+    for i, x in enumerate(weighted.T):
+        products[i] = level_sums(term, z * x[:, None])
+    return products
 
 
 def _solve(matrix: Floats, right: Floats) -> Floats:

@@ -3,11 +3,11 @@
 For the factors k, with theta = (scales, correlations) and the priors of `mixedfx.covariance.priors`:
 
     y ~ family(eta),  eta = offset + X beta + sum_k Z_k b_k,  b_kj ~ N(0, Sigma_k),  Sigma_k = T_k T_k'
-    T_k = diag(scale_k) L_k,  scale_k ~ t(3),  L_k L_k' ~ LKJ(2) within each block of coefficients that may correlate
+    T_k = diag(scale_k) L_k,  scale_k ~ t(3),  L_k L_k' ~ LKJ(2) within each block that may correlate
 
 The scales are signed: only Sigma enters the likelihood, so a t distribution on the whole line is the half-t on the
-standard deviation |scale|, and a standard deviation near 0 is the smooth middle of the line instead of the far end of a
-logarithm, where chains get stuck.
+standard deviation |scale|, and a standard deviation near 0 is the smooth middle of the line instead of the far
+end of a logarithm, where chains get stuck.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from mixedfx.covariance.geometry import Effects, FixedCoordinates, LevelCoordinates, sample_fixed, sample_levels, sample_scales
+from mixedfx.covariance.geometry import (
+    Effects,
+    FixedCoordinates,
+    LevelCoordinates,
+    sample_fixed,
+    sample_levels,
+    sample_scales,
+)
 from mixedfx.covariance.information import LevelInformation
 from mixedfx.covariance.priors import Priors, centring
 from mixedfx.covariance.reference import Reference
@@ -37,8 +44,9 @@ Array = jax.Array
 class TermSpec:
     """What is fixed about a random term when the model is compiled.
 
-    `outer` are the factors it is nested in, `constant` marks the coefficients that multiply 1; `blocks` are the sets of coefficients that may correlate: the
-    connected components of the term's free covariances, those of one coefficient included.
+    `outer` are the factors it is nested in, `constant` marks the coefficients that multiply 1; `blocks` are the
+    sets of coefficients that may correlate: the connected components of the term's free covariances, those of
+    one coefficient included.
     """
 
     name: str
@@ -77,7 +85,7 @@ class ModelSpec:
 
 
 class TermData(NamedTuple):
-    """Arrays of one random term: level of each row (N,), columns (q arrays (N,)), prior scales (q,), coordinates."""
+    """Arrays of one random term: level of each row (N,), q columns (N,), prior scales (q,), coordinates."""
 
     codes: Array
     columns: tuple[Array | None, ...]
@@ -122,7 +130,7 @@ def model_spec(
 def model_data(
     design: Design, priors: Priors, reference: Reference, information: Mapping[str, LevelInformation]
 ) -> ModelData:
-    """The arrays of a design, rows sorted by the factor with most levels, so that its gathers run through memory."""
+    """The arrays of a design, rows sorted by the factor with most levels: its gathers run through memory."""
     predictors = design.predictors
     of = {term.name: term for term in predictors.terms}
     largest = max(predictors.terms, key=lambda t: t.grouping.n_levels)
@@ -153,11 +161,11 @@ def model_data(
 
 
 def mixed_model(spec: ModelSpec, data: ModelData) -> None:
-    """The NumPyro model; deterministic sites ``beta``, ``Sigma_<factor>``, ``b_<factor>`` hold the quantities of interest."""
-    sigma = None
+    """The NumPyro model; its deterministic sites are ``beta``, ``Sigma_<factor>`` and ``b_<factor>``."""
+    sigma = jnp.ones(())
     if spec.family == "gaussian":
         half_t = dist.FoldedDistribution(dist.StudentT(spec.df, 0.0, data.sigma_scale))
-        sigma = numpyro.sample("sigma", half_t)
+        sigma = jnp.asarray(numpyro.sample("sigma", half_t))
     eta = data.offset
     effects: dict[str, Effects] = {}
     for term, arrays in zip(spec.terms, data.terms, strict=True):
@@ -169,16 +177,19 @@ def mixed_model(spec: ModelSpec, data: ModelData) -> None:
         numpyro.deterministic(f"b_{term.name}", jnp.stack(b, axis=-1))
         for column, z in zip(b, arrays.columns, strict=True):
             eta = eta + (column[arrays.codes] if z is None else column[arrays.codes] * z)
+    beta = jnp.zeros(0)
     if spec.p:
-        absorbed = sum(e.absorbed for e in effects.values())
-        eta = eta + data.X @ sample_fixed(data.fixed, absorbed)
+        absorbed = jnp.stack([e.absorbed for e in effects.values()]).sum(axis=0)
+        beta = sample_fixed(data.fixed, absorbed)
+        eta = eta + data.X @ beta
+    numpyro.deterministic("beta", beta)
     LIKELIHOODS[spec.family](data, eta, sigma)
 
 
 def _factor(term: TermSpec, arrays: TermData, spec: ModelSpec) -> Array:
     """T with Sigma = TT', shape (q, q)."""
     prior = dist.StudentT(spec.df, 0.0, arrays.scales).to_event(1)
-    scale = sample_scales(term.scale_site, prior, arrays.coordinates.resolution)
+    scale = sample_scales(term.scale_site, prior, arrays.coordinates.linear_range)
     L = jnp.eye(term.q)
     for block in term.correlated:
         block_factor = numpyro.sample(
@@ -188,12 +199,12 @@ def _factor(term: TermSpec, arrays: TermData, spec: ModelSpec) -> Array:
     return scale[:, None] * L
 
 
-def _observe_gaussian(data: ModelData, eta: Array, sigma: Array | None) -> None:
+def _observe_gaussian(data: ModelData, eta: Array, sigma: Array) -> None:
     scale = sigma if data.weights is None else sigma / jnp.sqrt(data.weights)
     numpyro.sample("y", dist.Normal(eta, scale).to_event(1), obs=data.y)
 
 
-def _observe_bernoulli(data: ModelData, eta: Array, sigma: Array | None) -> None:  # noqa: ARG001
+def _observe_bernoulli(data: ModelData, eta: Array, sigma: Array) -> None:  # noqa: ARG001
     if data.weights is None:
         numpyro.sample("y", dist.Bernoulli(logits=eta).to_event(1), obs=data.y)
     else:  # frequencies: a row counts as often as its weight says
@@ -201,7 +212,7 @@ def _observe_bernoulli(data: ModelData, eta: Array, sigma: Array | None) -> None
             numpyro.sample("y", dist.Bernoulli(logits=eta), obs=data.y)
 
 
-LIKELIHOODS: dict[str, Callable[[ModelData, Array, Array | None], None]] = {
+LIKELIHOODS: dict[str, Callable[[ModelData, Array, Array], None]] = {
     "gaussian": _observe_gaussian,
     "bernoulli": _observe_bernoulli,
 }

@@ -1,8 +1,15 @@
 """Stage 1 by MCMC: the full joint model, sampled by NumPyro's NUTS.
 
 Every factor's levels are sampled in coordinates in which the data and the prior together make them about standard
-normal (see `geometry`), around a cheap reference point, so that warm-up is short and neither a centred nor a non-centred
-form has to be chosen.
+normal (see `geometry`), around a cheap reference point, so that warm-up is short and neither a centred nor a
+non-centred form has to be chosen.
+
+Measured on 400 students of InstEval (9,306 rows, 1,062 lecturers), smallest effective size of a covariance entry in
+4 x 500 draws and leapfrog steps a draw. Intercepts: non-centred 490, 18; centred 610, 27; these coordinates 2,000 to
+2,900, 15. Correlated slopes: non-centred 150, 37, with divergences; centred 5, 68; non-centred students and centred
+lecturers 14, 44; these coordinates with a logarithmic scale 270, 31, with the signed scale 1,100 to 1,500, 31. A dense
+mass matrix for the covariance parameters changed nothing, so it is diagonal. Chains on two threads took less time than
+one after the other, and both less than a vectorised run, where every chain waits for the deepest tree.
 """
 
 from __future__ import annotations
@@ -67,8 +74,8 @@ def sample_nuts(
     Returns
     -------
     CovarianceResult
-        `varcorr` and `ranef` are posterior means, standard errors posterior standard deviations; `standard_errors` has
-        ArviZ's diagnostics of every covariance entry beside them.
+        `varcorr` and `ranef` are posterior means, standard errors posterior standard deviations;
+        `standard_errors` has ArviZ's diagnostics of every covariance entry beside them.
 
     Raises
     ------
@@ -156,8 +163,8 @@ def _stats(
         "chains": chains,
         "forced": force,
         "divergences": int(sampled.statistics["diverging"].sum()),
-        "min_ess": float(table["ess_bulk"].min()),
-        "max_r_hat": float(table["r_hat"].max()),
+        "min_ess": float(table["ess_bulk"].to_numpy().min()),
+        "max_r_hat": float(table["r_hat"].to_numpy().max()),
         "step_size": sampled.statistics["step_size"][:, -1].tolist(),
         "mean_steps": float(sampled.statistics["n_steps"].mean()),
     }

@@ -37,9 +37,7 @@ def posterior_tree(
         dims |= {f"Sigma_{term.name}": [coef, twin], f"b_{term.name}": [term.name, coef]}
         coords |= {term.name: term.grouping.levels.to_numpy(), coef: list(term.names), twin: list(term.names)}
     kept = {name: values for name, values in draws.items() if name != "beta" or values.shape[-1]}
-    tree = from_dict(
-        {"posterior": dict(kept), "sample_stats": dict(statistics)}, coords=coords, dims=dims
-    )
+    tree = from_dict({"posterior": dict(kept), "sample_stats": dict(statistics)}, coords=coords, dims=dims)
     library = {"inference_library": "numpyro", "inference_library_version": numpyro.__version__}
     for group in tree.children.values():
         group.attrs.update(library)
@@ -68,7 +66,7 @@ def entry_table(varcorr: VarCorr, entries: Floats) -> pd.DataFrame:
 
     Columns mcse, ess_bulk, ess_tail, r_hat are ArviZ's, of the mean of the draws.
     """
-    from arviz_stats import ess, mcse, rhat
+    from arviz_stats.sampling_diagnostics import ess, mcse, rhat
 
     frame = varcorr.to_frame()
     each = [entries[..., i] for i in range(entries.shape[-1])]

@@ -1,7 +1,7 @@
 """A normal approximation of the model at a reference point: what the sampler's coordinates are built from.
 
-Weights W and working response z are those of one iteratively reweighted step, exact for gaussian data. Nothing here has to be
-accurate: a poor reference costs effective draws, never correctness.
+Weights W and working response z are those of one iteratively reweighted step, exact for gaussian data. Nothing
+here has to be accurate: a poor reference costs effective draws, never correctness.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SWEEPS = 20
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The reference point, and the data as they look from there: normal, with weights W and gradient g = W (z - X beta - Z b).
+    """The reference point, and the data as they look from there: normal, with weights W and gradient g = W (z -
+    X beta - Z b).
 
     Attributes
     ----------

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from numpyro.distributions import biject_to, constraints
 
 from mixedfx.covariance.chains import Start
-from mixedfx.covariance.mixed_model import ModelSpec
 from mixedfx.covariance.information import LevelInformation
+from mixedfx.covariance.mixed_model import ModelSpec
 
 Floats = NDArray[np.float64]
 
@@ -28,8 +28,8 @@ def start_chains(
 ) -> list[Start]:
     """Unconstrained starting positions around the reference point, overdispersed in the covariance parameters.
 
-    All coordinates but those of theta are standard normal by construction and start as such. The standard error of a
-    log standard deviation is about ``(2 sum_j reliability_j^2)^(-1/2)``, which also is its first mass.
+    All coordinates but those of theta are standard normal by construction and start as such. The standard error
+    of a log standard deviation is about ``(2 sum_j reliability_j^2)^(-1/2)``, which also is its first mass.
     """
     rng = np.random.default_rng(seed)
     centre: dict[str, Floats] = {}
@@ -41,8 +41,8 @@ def start_chains(
         levels = information[term.name]
         sd = np.sqrt(np.diag(levels.Sigma))
         error = _log_sd_errors(levels)
-        centre[term.scale_site] = np.arcsinh(sd / levels.resolution)
-        spread[term.scale_site] = error * sd / np.hypot(sd, levels.resolution)
+        centre[term.scale_site] = np.arcsinh(sd / levels.linear_range)
+        spread[term.scale_site] = error * sd / np.hypot(sd, levels.linear_range)
         for block in term.correlated:
             site = term.correlation_site(block)
             centre[site] = _unconstrained_correlation(levels, block)
