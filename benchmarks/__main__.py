@@ -1,0 +1,118 @@
+"""``python -m benchmarks run``, ``list`` and ``table``; from the repository's root."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+from rich.console import Console
+
+from benchmarks.libraries import LIBRARIES, Interpreters, Library
+from benchmarks.machine import describe_machine, git_commit, load_average, pin_cores
+from benchmarks.problem import Problem, Sources
+from benchmarks.problems import PROBLEMS
+from benchmarks.results import RESULTS, read_results, write_results
+from benchmarks.run import Row, Settings, run_problem
+from benchmarks.table import print_tables
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+# Tables need some 160 characters, which files and pipes can take.
+console = Console() if Console().is_terminal else Console(width=160)
+
+
+def say(text: str) -> None:
+    """Print as it is: "[...]" is no markup here, and lines are not broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("run")
+def run(
+    problems: Annotated[
+        list[str] | None, typer.Argument(help="Names or patterns such as 'insteval-*'; all by default.")
+    ] = None,
+    libraries: Annotated[
+        str, typer.Option(help="Comma-separated, in the order in which they run first.")
+    ] = ",".join(LIBRARIES),
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = f"{datetime.now(UTC):%Y-%m-%d}",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+    repetitions: Annotated[int, typer.Option(min=0, help="Warm fits of each library.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads and cores for each library.")] = 2,
+    limit: Annotated[float, typer.Option(help="Seconds that one fit may take.")] = 120.0,
+    compile: Annotated[bool, typer.Option(help="Measure the first fit without compiled code too.")] = True,
+    movielens: Annotated[
+        str | None,
+        typer.Option(envvar="MIXEDFX_MOVIELENS", help="Folder of MovieLens Parquet files, or 'download'."),
+    ] = None,
+    python: Annotated[
+        str, typer.Option(envvar="MIXEDFX_BENCH_PYTHON", help="Python that has the other libraries.")
+    ] = str(Path(__file__).parent / ".venv" / "bin" / "python"),
+    rscript: Annotated[str, typer.Option(help="Rscript that has lme4.")] = "Rscript",
+    note: Annotated[str, typer.Option(help="Kept in config.json.")] = "",
+) -> None:
+    """Measure libraries on problems, write results/NAME and print tables."""
+    chosen = _matching(problems or ["*"])
+    contenders = [_library(library) for library in libraries.split(",")]
+    settings = Settings(repetitions, threads, limit, compile)
+    source = cast(Literal["download"], movielens) if movielens == "download" else movielens
+    sources = Sources(Path(source) if source not in (None, "download") else source)
+    pin_cores(threads)
+    config = {
+        "name": name,
+        "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "note": note,
+        "commit": git_commit(),
+        "repetitions": repetitions,
+        "threads": threads,
+        "limit": limit,
+        "machine": describe_machine(),
+        "load_before": load_average(),
+        "problems": {},
+    }
+    if config["load_before"] > 0.5:
+        say(f"The machine is busy (load {config['load_before']}): times will be too long.")
+    rows: list[Row] = []
+    for problem in chosen:
+        outcome = run_problem(problem, contenders, Interpreters(python, rscript), sources, settings, say)
+        rows += outcome.rows
+        config["problems"][problem.name] = outcome.description
+        # After every problem: what is done is kept if a later one is interrupted.
+        write_results(results / name, rows, config)
+    print_tables(read_results(results / name), console)
+    say(f"Written to {results / name}")
+
+
+@app.command("list")
+def list_all() -> None:
+    """Name all problems and libraries."""
+    for problem in PROBLEMS.values():
+        say(f"{problem.name:28} {problem.task:13} {problem.family:10} {problem.formula}")
+    say(f"\nlibraries: {', '.join(LIBRARIES)}")
+
+
+@app.command("table")
+def table(
+    name: Annotated[str, typer.Argument(help="Folder in --results.")],
+    results: Annotated[Path, typer.Option(help="Where that folder is.")] = RESULTS,
+) -> None:
+    """Print the tables of an earlier run."""
+    print_tables(read_results(results / name), console)
+
+
+def _matching(patterns: list[str]) -> list[Problem]:
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in PROBLEMS):
+            raise typer.BadParameter(f"no problem '{pattern}'; there are: {', '.join(PROBLEMS)}")
+    return [p for p in PROBLEMS.values() if any(fnmatch(p.name, pattern) for pattern in patterns)]
+
+
+def _library(name: str) -> Library:
+    if name not in LIBRARIES:
+        raise typer.BadParameter(f"no library '{name}'; there are: {', '.join(LIBRARIES)}")
+    return LIBRARIES[name]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,44 @@
+"""The floor: no fit at all. All coefficients zero; or no random effects, and the variance of least squares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.answer import encoded_coefficients, encoded_covariances
+from benchmarks.case import Case
+from benchmarks.encoded import Encoded
+
+
+def version() -> str:
+    return ""
+
+
+def refusal(case: Case) -> str | None:  # noqa: ARG001
+    return None
+
+
+def prepare(case: Case) -> Encoded:
+    return case.encoded
+
+
+def fit(case: Case, encoded: Encoded) -> pd.DataFrame:
+    if case.model.task == "coefficients":
+        b = {term.name: np.zeros((len(term.levels), term.q)) for term in encoded.terms}
+        return encoded_coefficients(encoded, np.zeros(len(encoded.fixed_names)), b)
+    X = encoded.columns(encoded.fixed_columns)
+    residual = encoded.y - X @ np.linalg.lstsq(X, encoded.y, rcond=None)[0]
+    sigma2 = float(residual @ residual) / (encoded.n_rows - X.shape[1])
+    return encoded_covariances(
+        encoded, {term.name: np.zeros((term.q, term.q)) for term in encoded.terms}, sigma2
+    )
+
+
+def answer(
+    case: Case,  # noqa: ARG001
+    prepared: Encoded,  # noqa: ARG001
+    result: pd.DataFrame,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    return result, {}

@@ -1,0 +1,34 @@
+"""Results in a folder: config.json says what was run where, results.csv holds one line a fit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from benchmarks.run import Row
+
+RESULTS = Path(__file__).parent / "results"
+_CONVERT = {"str": str, "int": int, "float": float}
+
+
+def write_results(folder: Path, rows: Sequence[Row], config: dict[str, Any]) -> None:
+    """Write both files, replacing those of an earlier run of the same name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def read_results(folder: Path) -> list[Row]:
+    """The rows of results.csv."""
+    types = {field.name: _CONVERT[str(field.type)] for field in fields(Row)}
+    with (folder / "results.csv").open(newline="") as file:
+        return [
+            Row(**{name: types[name](text) for name, text in line.items()}) for line in csv.DictReader(file)
+        ]

@@ -1,0 +1,153 @@
+"""The benchmark machinery, on a small problem: what it writes, and that objectives and gaps are right. No times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from oracle import DenseModel
+
+from mixedfx.datasets import load_insteval, load_verbagg
+from mixedfx.design import build_design
+from mixedfx.families import get_family
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = [
+    "problem",
+    "task",
+    "rows",
+    "library",
+    "version",
+    "status",
+    "reason",
+    "kind",
+    "repetition",
+    "seconds",
+    "memory_bytes",
+    "objective",
+    "gap",
+    "parameter_gap",
+    "details",
+]
+
+
+def run_benchmarks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MIXEDFX_")}
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "run", *arguments),
+            *(
+                "--repetitions",
+                "1",
+                "--threads",
+                "1",
+                "--no-compile",
+                "--results",
+                str(folder),
+                "--name",
+                "t",
+            ),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run: two libraries on a small problem, one that is not installed, data that are not there."""
+    folder = tmp_path_factory.mktemp("results")
+    done = run_benchmarks(
+        folder,
+        *("verbagg-coefficients", "insteval-oneway", "ml1m-*"),
+        *("--libraries", "mixedfx,zeros,glmm", "--python", "/nowhere/python"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verbagg-coefficients (coefficients, 7,584 rows" in done.stdout
+    return folder / "t"
+
+
+@pytest.fixture(scope="module")
+def rows(results: Path) -> pd.DataFrame:
+    frame = pd.read_csv(results / "results.csv")
+    assert frame.columns.tolist() == COLUMNS
+    return frame
+
+
+def test_every_kind_of_fit_is_measured(rows: pd.DataFrame) -> None:
+    for _, fits in rows.query("problem == 'verbagg-coefficients' and library != 'glmm'").groupby("library"):
+        assert fits["kind"].tolist() == ["cold", "memory", "warm"]
+        assert set(fits["status"]) == {"ok"}
+        assert (fits["seconds"] > 0).all()
+
+
+def test_joint_objective_and_gap(rows: pd.DataFrame) -> None:
+    fits = rows.query("problem == 'verbagg-coefficients' and status == 'ok'").groupby("library").first()
+    # All coefficients 0: every answer has probability 1/2, and there is no penalty.
+    nothing = 7584 * np.log(2)
+    assert fits.loc["zeros", "objective"] == pytest.approx(nothing, rel=1e-12)
+    formula = "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)"
+    design = build_design(formula, load_verbagg(), family="bernoulli")
+    dense = DenseModel.of(design.predictors, {"id": np.array([[1.79]]), "item": np.array([[0.247]])})
+    best = dense.joint_mode(get_family("bernoulli"), design.y, design.weights)[2]
+    # Both are minima to rounding: the objective is flat there.
+    assert fits.loc["mixedfx", "objective"] == pytest.approx(best, rel=1e-11)
+    assert fits.loc["mixedfx", "gap"] == 0
+    assert fits.loc["zeros", "gap"] == pytest.approx(nothing - best, rel=1e-9)
+    assert fits.loc["zeros", "parameter_gap"] > 1
+
+
+def test_reml_criterion_and_gap(rows: pd.DataFrame) -> None:
+    fits = rows.query("problem == 'insteval-oneway' and status == 'ok'").groupby("library").first()
+    data = load_insteval()
+    y = data["y"].to_numpy(float)
+    X = np.column_stack([np.ones(len(y)), data["service"] == "1"])
+    residual = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+    degrees = len(y) - 2
+    # Without random effects REML is least squares, in closed form.
+    least_squares = degrees * (1 + np.log(2 * np.pi * (residual @ residual) / degrees))
+    least_squares += np.linalg.slogdet(X.T @ X)[1]
+    assert fits.loc["zeros", "objective"] == pytest.approx(least_squares, rel=1e-12)
+    # lme4 1.1-31: REMLcrit(lmer(y ~ 1 + service + (1 + service | d), InstEval)).
+    assert fits.loc["mixedfx", "objective"] == pytest.approx(239780.4192, abs=1e-3)
+    assert fits.loc["mixedfx", "gap"] == 0
+    assert fits.loc["zeros", "gap"] == pytest.approx(least_squares - 239780.4192, abs=1e-2)
+
+
+def test_what_cannot_run_says_why(rows: pd.DataFrame) -> None:
+    missing = rows.query("library == 'glmm' and problem == 'verbagg-coefficients'").iloc[0]
+    assert missing["status"] == "skipped"
+    assert missing["reason"] == "/nowhere/python cannot be run: No such file or directory"
+    absent = rows.query("problem == 'ml1m-intercepts-coefficients'")
+    assert absent["library"].tolist() == ["mixedfx", "zeros", "glmm"]
+    assert set(absent["status"]) == {"skipped"}
+    assert absent["reason"].str.startswith("no MovieLens data").all()
+
+
+def test_config_says_what_was_run(results: Path) -> None:
+    config = json.loads((results / "config.json").read_text())
+    assert config["threads"] == 1
+    assert config["repetitions"] == 1
+    assert config["machine"]["cores"] == os.cpu_count()
+    problem = config["problems"]["verbagg-coefficients"]
+    assert problem["levels"] == {"id": 316, "item": 24}
+    assert problem["varcorr"] == [["id", "(Intercept)", None, 1.79], ["item", "(Intercept)", None, 0.247]]
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("sleep",), "no problem 'sleep'"),
+        (("--libraries", "nlme"), "no library 'nlme'"),
+    ):
+        refused = run_benchmarks(tmp_path, *arguments)
+        assert refused.returncode == 2
+        assert message in refused.stderr
