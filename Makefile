@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help setup demo test test-slow lint map
+.PHONY: help setup demo test test-slow lint map bench
 
 help:
 	@echo "make setup      install mixedfx and its development tools into .venv"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make lint       ruff and pyright"
 	@echo "make map        the map of the source in CONTRIBUTING.md, after files came or went"
+	@echo "make bench      time mixedfx and other libraries side by side (benchmarks/README.md)"
 
 setup: $(INSTALLED)
 
@@ -33,6 +34,16 @@ lint: setup
 
 map: setup
 	$(BIN)/python tests/source_map.py
+
+# What follows `run` on the command line, such as BENCH="'insteval-*' --repetitions 3".
+bench: setup benchmarks/.venv/installed
+	$(BIN)/python -m benchmarks run $(BENCH)
+
+# The libraries to compare with, apart from mixedfx's own environment.
+benchmarks/.venv/installed: benchmarks/requirements.txt | setup
+	$(BIN)/python -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --disable-pip-version-check -q -r $<
+	@touch $@
 
 # `pip install --group dev` would need a newer pip than Python 3.12 comes with.
 WRITE_DEV_REQUIREMENTS = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > .venv/dev.txt
