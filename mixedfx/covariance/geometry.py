@@ -112,7 +112,7 @@ def sample_scales(site: str, prior: dist.Distribution, linear_range: Array) -> A
     """
     z = jnp.asarray(numpyro.sample(site, _free(len(linear_range))))
     scale = linear_range * jnp.sinh(z)
-    numpyro.factor(f"{site}_density", prior.log_prob(scale) + jnp.log(jnp.cosh(z)).sum())
+    numpyro.factor(f"density|{site}", prior.log_prob(scale) + jnp.log(jnp.cosh(z)).sum())
     return scale
 
 
@@ -130,7 +130,7 @@ def sample_levels(name: str, T: Array, at: LevelCoordinates, outer: Sequence[Eff
     """
     q, J = len(at.score), len(at.score[0])
     with numpyro.plate(name, J):
-        v = jnp.asarray(numpyro.sample(f"v_{name}", _free(q)))
+        v = jnp.asarray(numpyro.sample(f"v|{name}", _free(q)))
     score = list(at.score)
     for coupling, effects in zip(at.couplings, outer, strict=True):
         for a in range(q):
@@ -140,17 +140,17 @@ def sample_levels(name: str, T: Array, at: LevelCoordinates, outer: Sequence[Eff
             score[a] = score[a] - pull + effects.absorbed @ at.fixed[a]
     w, log_scale = _spherical(T, at, score, [v[:, a] for a in range(q)])
     squares = _sum(jnp.sum(column**2) for column in w)
-    numpyro.factor(f"b_{name}_density", -0.5 * squares + log_scale)
+    numpyro.factor(f"density|b|{name}", -0.5 * squares + log_scale)
     b = tuple(_sum(T[a, c] * w[c] for c in range(a + 1)) for a in range(q))
     return Effects(b, _sum(P @ column for P, column in zip(at.projection, b, strict=True)))
 
 
 def sample_fixed(at: FixedCoordinates, absorbed: Array) -> Array:
     """beta = gamma - absorbed, gamma sampled in standardised coordinates; shape (p,)."""
-    v = numpyro.sample("v", _free(len(at.loc)))
+    v = numpyro.sample("v|", _free(len(at.loc)))
     beta = at.loc + at.root @ v - absorbed
     standard = at.prior_map @ beta - at.prior_loc
-    numpyro.factor("beta_density", -0.5 * jnp.sum(standard**2))
+    numpyro.factor("density|beta", -0.5 * jnp.sum(standard**2))
     return beta
 
 

@@ -44,6 +44,8 @@ Array = jax.Array
 class TermSpec:
     """What is fixed about a random term when the model is compiled.
 
+    Its plate is called as the factor; the other sites have a "|" in their names, which no factor has.
+
     `outer` are the factors it is nested in, `constant` marks the coefficients that multiply 1; `blocks` are the
     sets of coefficients that may correlate: the connected components of the term's free covariances, those of
     one coefficient included.
@@ -61,10 +63,10 @@ class TermSpec:
 
     @property
     def scale_site(self) -> str:
-        return f"scale_{self.name}"
+        return f"scale|{self.name}"
 
     def correlation_site(self, block: tuple[int, ...]) -> str:
-        return f"L_{self.name}" if len(block) == self.q else f"L_{self.name}_{block[0]}"
+        return f"L|{self.name}|{block[0]}"
 
     @property
     def correlated(self) -> tuple[tuple[int, ...], ...]:
@@ -201,15 +203,15 @@ def _factor(term: TermSpec, arrays: TermData, spec: ModelSpec) -> Array:
 
 def _observe_gaussian(data: ModelData, eta: Array, sigma: Array) -> None:
     scale = sigma if data.weights is None else sigma / jnp.sqrt(data.weights)
-    numpyro.sample("y", dist.Normal(eta, scale).to_event(1), obs=data.y)
+    numpyro.sample("|y", dist.Normal(eta, scale).to_event(1), obs=data.y)
 
 
 def _observe_bernoulli(data: ModelData, eta: Array, sigma: Array) -> None:  # noqa: ARG001
     if data.weights is None:
-        numpyro.sample("y", dist.Bernoulli(logits=eta).to_event(1), obs=data.y)
+        numpyro.sample("|y", dist.Bernoulli(logits=eta).to_event(1), obs=data.y)
     else:  # frequencies: a row counts as often as its weight says
         with numpyro.handlers.scale(scale=data.weights):
-            numpyro.sample("y", dist.Bernoulli(logits=eta), obs=data.y)
+            numpyro.sample("|y", dist.Bernoulli(logits=eta), obs=data.y)
 
 
 LIKELIHOODS: dict[str, Callable[[ModelData, Array, Array], None]] = {

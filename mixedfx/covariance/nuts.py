@@ -25,7 +25,13 @@ import pandas as pd
 from mixedfx.covariance.diagnostics import reasons_not_to_freeze
 from mixedfx.covariance.likelihood import ranef_frames
 from mixedfx.covariance.parameters import ParameterSpace
-from mixedfx.covariance.posterior import covariance_draws, entry_table, posterior_mean, posterior_tree
+from mixedfx.covariance.posterior import (
+    check_names,
+    covariance_draws,
+    entry_table,
+    posterior_mean,
+    posterior_tree,
+)
 from mixedfx.covariance.priors import choose_priors
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
@@ -80,11 +86,13 @@ def sample_nuts(
     Raises
     ------
     SettingError
-        `draws`, `warmup` or `chains` is too small.
+        `draws`, `warmup` or `chains` is too small, a prior is unusable, or a factor has a name that the posterior
+        needs.
     """
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
         if value < least:
             raise SettingError(f"{name} is {value}; it must be at least {least}")
+    check_names(design.predictors.terms)
     began = time.perf_counter()
     sampled = _sample(design, family, priors, start, draws, warmup, chains, seed, progress)
     space = ParameterSpace.of(design.predictors.terms)
@@ -103,7 +111,7 @@ def sample_nuts(
         method="nuts",
         varcorr=replace(varcorr, freezable=force or not reasons, why="; ".join(reasons)),
         fixef=pd.Series(beta.mean(axis=(0, 1)), index=names, name="fixef"),
-        fixef_se=pd.Series(beta.reshape(-1, len(names)).std(axis=0, ddof=1), index=names, name="fixef_se"),
+        fixef_se=pd.Series(np.concatenate(beta).std(axis=0, ddof=1), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, modes),
         standard_errors=table,
         loglik=np.nan,

@@ -48,8 +48,8 @@ def start_chains(
             centre[site] = _unconstrained_correlation(levels, block)
             pairs = [error[i] + error[j] for n, i in enumerate(block) for j in block[:n]]
             spread[site] = np.array(pairs)
-    free = {f"v_{term.name}": (term.n_levels, term.q) for term in spec.terms}
-    free |= {"v": (spec.p,)} if spec.p else {}
+    free = {f"v|{term.name}": (term.n_levels, term.q) for term in spec.terms}
+    free |= {"v|": (spec.p,)} if spec.p else {}
     inverse_mass = {site: np.atleast_1d(error**2) for site, error in spread.items()}
 
     def one() -> Start:
