@@ -33,5 +33,5 @@ def sorted_rows(*keys: tuple[NDArray[np.int32], int]) -> NDArray[np.int64]:
     """
     order = np.arange(len(keys[0][0]), dtype=np.int64)
     for codes, n_levels in reversed(keys):
-        order = counting_order(codes, n_levels, order)
+        order = np.asarray(counting_order(codes, n_levels, order), dtype=np.int64)
     return order
