@@ -15,6 +15,7 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts, RowOperator
+from mixedfx.linalg.threads import launch
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
@@ -104,8 +105,8 @@ class Problem:
         if self.family.compiled_kind is not None:
             from mixedfx.families import compiled
 
-            kind, number = self.family.compiled_kind, self._number
-            loss, slope, curvature = compiled.evaluate(kind, self.y, eta, self.weights, number)
+            kind, number, n = self.family.compiled_kind, self._number, len(eta)
+            loss, slope, curvature = launch(compiled.evaluate, n, kind, self.y, eta, self.weights, number)
         else:
             d = self.family.derivatives(self.y, eta, self.auxiliary_at(alpha))
             loss = self.loss_along(eta, eta, 0.0, alpha)
@@ -123,9 +124,8 @@ class Problem:
         if self.family.compiled_kind is not None:
             from mixedfx.families import compiled
 
-            return compiled.loss_along(
-                self.family.compiled_kind, self.y, eta, direction, t, self.weights, self._number
-            )
+            kind, number, n = self.family.compiled_kind, self._number, len(eta)
+            return launch(compiled.loss_along, n, kind, self.y, eta, direction, t, self.weights, number)
         loss = self.family.loss(self.y, eta + t * direction, self.auxiliary_at(alpha))
         return float(self.weights @ loss)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import DiagonalBlocks, NumbaOperator, Parts, RowOperator, thread_chunks
+from mixedfx.linalg.threads import launch
 from mixedfx.predictors import CONSTANT
 
 Floats = NDArray[np.float64]
@@ -38,22 +39,31 @@ class InterceptOperator:
             return self.general.matvec(parts)
         from mixedfx.linalg import intercept_kernels as kernels
 
-        return kernels.matvec(*self._rows(), _flat(parts.e), _flat(parts.rest))[:, None]
+        return launch(kernels.matvec, self.layout.n_rows, *self._rows(), _flat(parts.e), _flat(parts.rest))[
+            :, None
+        ]
 
     def rmatvec(self, rows: Floats) -> Parts:
         if rows.shape[1] != 1:
             return self.general.rmatvec(rows)
         from mixedfx.linalg import intercept_kernels as kernels
 
-        e, rest = kernels.rmatvec(*self._rows(), _flat(rows), self.layout.n_rest)
+        e, rest = launch(kernels.rmatvec, self.layout.n_rows, *self._rows(), _flat(rows), self.layout.n_rest)
         return Parts(e[:, None, None], rest.sum(axis=0)[:, None])
 
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
         from mixedfx.linalg import intercept_kernels as kernels
 
         layout = self.layout
-        e, flat = kernels.level_sums(
-            thread_chunks(layout), layout.ptr, layout.codes, layout.rest_start, omega, layout.beta_start
+        e, flat = launch(
+            kernels.level_sums,
+            self.layout.n_rows,
+            thread_chunks(layout),
+            layout.ptr,
+            layout.codes,
+            layout.rest_start,
+            omega,
+            layout.beta_start,
         )
         flat = flat.sum(axis=0)
         return DiagonalBlocks(e[:, None, None], tuple(flat[b.slice][:, None, None] for b in layout.rest))
@@ -63,7 +73,9 @@ class InterceptOperator:
             return self.general.cross(omega, e)
         from mixedfx.linalg import intercept_kernels as kernels
 
-        return kernels.cross(*self._rows(), omega, _flat(e), self.layout.n_rest).sum(axis=0)[:, None]
+        return launch(
+            kernels.cross, self.layout.n_rows, *self._rows(), omega, _flat(e), self.layout.n_rest
+        ).sum(axis=0)[:, None]
 
     def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
         if v.shape[1] != 1:
@@ -71,7 +83,9 @@ class InterceptOperator:
         from mixedfx.linalg import intercept_kernels as kernels
 
         longest = self.layout.longest
-        product = kernels.reduced_product(*self._rows(), omega, _flat(M), _flat(v), longest)
+        product = launch(
+            kernels.reduced_product, self.layout.n_rows, *self._rows(), omega, _flat(M), _flat(v), longest
+        )
         return product.sum(axis=0)[:, None]
 
     def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
@@ -79,7 +93,16 @@ class InterceptOperator:
 
         layout, chunks = self.layout, thread_chunks(self.layout)
         shares = [
-            kernels.eliminated_share(chunks, layout.ptr, layout.codes[k], omega, _flat(M), block.n_levels)
+            launch(
+                kernels.eliminated_share,
+                self.layout.n_rows,
+                chunks,
+                layout.ptr,
+                layout.codes[k],
+                omega,
+                _flat(M),
+                block.n_levels,
+            )
             for k, block in enumerate(layout.rest)
         ]
         return tuple(
@@ -91,7 +114,9 @@ class InterceptOperator:
             return self.general.back_substitute(omega, M, h, v)
         from mixedfx.linalg import intercept_kernels as kernels
 
-        sums, rows = kernels.back_substitute(*self._rows(), omega, _flat(M), _flat(h), _flat(v))
+        sums, rows = launch(
+            kernels.back_substitute, self.layout.n_rows, *self._rows(), omega, _flat(M), _flat(h), _flat(v)
+        )
         return sums[:, None, None], rows[:, None]
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:

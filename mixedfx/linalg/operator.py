@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.threads import launch, thread_count
 
 Floats = NDArray[np.float64]
-
-ROWS_A_THREAD = 20_000
 
 
 class Parts(NamedTuple):
@@ -98,12 +97,12 @@ class NumbaOperator:
     def matvec(self, parts: Parts) -> Floats:
         from mixedfx.linalg import kernels
 
-        return kernels.matvec(*self._rows(), _c(parts.e), _c(parts.rest))
+        return launch(kernels.matvec, self.layout.n_rows, *self._rows(), _c(parts.e), _c(parts.rest))
 
     def rmatvec(self, rows: Floats) -> Parts:
         from mixedfx.linalg import kernels
 
-        e, rest = kernels.rmatvec(*self._rows(), _c(rows), self.layout.n_rest)
+        e, rest = launch(kernels.rmatvec, self.layout.n_rows, *self._rows(), _c(rows), self.layout.n_rest)
         return Parts(e, rest.sum(axis=0))
 
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
@@ -112,8 +111,14 @@ class NumbaOperator:
         layout = self.layout
         sizes = [block.n_levels * block.q**2 for block in layout.rest]
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-        e, flat = kernels.diagonal_blocks(
-            *self._rows()[:6], layout.rest_first, starts, omega, int(starts[-1])
+        e, flat = launch(
+            kernels.diagonal_blocks,
+            self.layout.n_rows,
+            *self._rows()[:6],
+            layout.rest_first,
+            starts,
+            omega,
+            int(starts[-1]),
         )
         flat = flat.sum(axis=0)
         rest = tuple(
@@ -125,19 +130,25 @@ class NumbaOperator:
     def cross(self, omega: Floats, e: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        return kernels.cross(*self._rows(), omega, _c(e), self.layout.n_rest).sum(axis=0)
+        return launch(kernels.cross, self.layout.n_rows, *self._rows(), omega, _c(e), self.layout.n_rest).sum(
+            axis=0
+        )
 
     def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        return kernels.reduced_product(*self._rows(), omega, M, _c(v), self.layout.longest).sum(axis=0)
+        return launch(
+            kernels.reduced_product, self.layout.n_rows, *self._rows(), omega, M, _c(v), self.layout.longest
+        ).sum(axis=0)
 
     def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
         from mixedfx.linalg import kernels
 
         layout = self.layout
         shares = (
-            kernels.eliminated_share(
+            launch(
+                kernels.eliminated_share,
+                self.layout.n_rows,
                 thread_chunks(self.layout),
                 layout.ptr,
                 layout.codes[k],
@@ -155,17 +166,19 @@ class NumbaOperator:
     def back_substitute(self, omega: Floats, M: Floats, h: Floats, v: Floats) -> tuple[Floats, Floats]:
         from mixedfx.linalg import kernels
 
-        return kernels.back_substitute(*self._rows(), omega, M, _c(h), _c(v))
+        return launch(kernels.back_substitute, self.layout.n_rows, *self._rows(), omega, M, _c(h), _c(v))
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
 
-        return dense_kernels.dense_reduced(*self._rows(), omega, M, self.layout.n_rest)
+        return launch(
+            dense_kernels.dense_reduced, self.layout.n_rows, *self._rows(), omega, M, self.layout.n_rest
+        )
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
 
-        return dense_kernels.level_quadratic(*self._rows(), omega, _c(H))
+        return launch(dense_kernels.level_quadratic, self.layout.n_rows, *self._rows(), omega, _c(H))
 
     def _rows(self) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]:
         """The arguments that all kernels begin with."""
@@ -184,10 +197,8 @@ class NumbaOperator:
 
 
 def thread_chunks(layout: RowLayout) -> NDArray[np.int64]:
-    """Bounds of the runs of levels that the threads take; few rows are not worth more than one."""
-    import numba
-
-    return layout.chunks(min(numba.get_num_threads(), 1 + layout.n_rows // ROWS_A_THREAD))
+    """Bounds of the runs of levels that the threads take."""
+    return layout.chunks(thread_count(layout.n_rows))
 
 
 def _c(array: Floats) -> Floats:

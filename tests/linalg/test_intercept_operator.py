@@ -24,7 +24,7 @@ FORMULAS = [
 @pytest.mark.parametrize("columns", [1, 3])
 def test_same_products(formula: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "mixedfx.linalg.operator.ROWS_A_THREAD", 50
+        "mixedfx.linalg.threads.ROWS_A_THREAD", 50
     )  # so that sums over threads are tested too
     layout = arrange(build_design(formula, frame(np.random.default_rng(3), 400)).predictors)
     fast, general = row_operator(layout), NumbaOperator(layout)
