@@ -192,8 +192,8 @@ def _chance(z: float, p_value: float, thresholds: Thresholds) -> str:
     if not np.isfinite(z):
         return "its sampling error is not known"
     if p_value < thresholds.warn_rate:
-        return f"the sampling error of the subsample does not explain that (z = {z:.1f})"
-    return f"that is within the sampling error of the subsample (z = {z:.1f}), which was too small"
+        return f"the size of the subsample does not explain that (z = {z:.1f})"
+    return f"the subsample was too small to know better (z = {z:.1f})"
 
 
 def _ratio_error(row: dict[str, Any]) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 COLUMNS_AT_ONCE = 16
-LEVELS_IF_LARGE = 256
+LEVELS_IF_LARGE = 128
 """How many levels have their covariances computed where each costs a solve with all rows."""
 
 

@@ -78,5 +78,13 @@ def _counts(axes: Axes, rows: np.ndarray) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short(count)))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(count: float) -> str:
+    """500, 20k, 3M: five decades of plain numbers would run into each other."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if count >= 10 * size or count == size:
+            return f"{count / size:g}{letter}"
+    return f"{count:g}"

@@ -18,7 +18,7 @@ SEQUENTIAL = "cividis_r"
 """Of a quantity: light is little. Made for colour-blind readers, and its lightness is monotone."""
 
 SMALL, NORMAL = 8.0, 9.0
-LONGEST_TITLE = 34
+LONGEST_TITLE = 30
 MANY = 2000
 """Of more points than these a density is drawn, or a sample."""
 

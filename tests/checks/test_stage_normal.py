@@ -1,0 +1,119 @@
+"""Variances of both stages against the dense inverse of Henderson's matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from two_stages import TwoStages
+
+from mixedfx.checks import stage_normal
+from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
+from mixedfx.checks.stage_one import stage_one_fits
+from mixedfx.design import build_design
+
+
+def dense_covariance(data: pd.DataFrame, stages: TwoStages) -> tuple[np.ndarray, dict[str, slice], dict]:
+    """C^-1 over (beta, user x q, item), in the order of a design of `data`."""
+    design = build_design(stages.coef.formula, data)
+    predictors = design.predictors
+    blocks, places, penalty = [predictors.X()], {}, [np.zeros((2, 2))]
+    at = 2
+    for term in predictors.terms:
+        J, q = term.grouping.n_levels, term.q
+        Z = np.zeros((len(data), J * q))
+        for a in range(q):
+            Z[np.arange(len(data)), term.grouping.codes * q + a] = predictors.z(term)[:, a]
+        blocks.append(Z)
+        Sigma = stages.coef.varcorr.align(predictors.terms).block(term.name).matrix
+        penalty.append(np.kron(np.eye(J), np.linalg.inv(Sigma)))
+        places[term.name] = slice(at, at + J * q)
+        at += J * q
+    D = np.hstack(blocks)
+    C = D.T @ D / stages.coef.varcorr.sigma2
+    first = 0
+    for P in penalty:
+        C[first : first + len(P), first : first + len(P)] += P
+        first += len(P)
+    levels = {term.name: term.grouping.levels for term in predictors.terms}
+    return np.linalg.inv(C), places, levels
+
+
+def expected_variances(
+    data: pd.DataFrame, stages: TwoStages, factor: str, wanted: pd.Index
+) -> tuple[np.ndarray, np.ndarray]:
+    inverse, places, levels = dense_covariance(data, stages)
+    J = len(levels[factor])
+    V = inverse[places[factor], places[factor]]
+    q = len(V) // J
+    V = V.reshape(J, q, J, q)
+    at = levels[factor].get_indexer(wanted)
+    own = np.empty((len(at), q))
+    centred = np.empty((len(at), q))
+    for a in range(q):
+        block = V[at][:, a][:, at, a]
+        away = np.eye(len(at)) - 1 / len(at)
+        own[:, a] = np.diag(block)
+        centred[:, a] = np.diag(away @ block @ away.T)
+    return own, centred
+
+
+@pytest.mark.parametrize("factor", ["user", "item"])
+@pytest.mark.parametrize("large", [False, True])
+def test_stage_two_variances(
+    rows_fit: TwoStages, factor: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:  # one solve a level instead of a dense inverse
+        monkeypatch.setattr(stage_normal, "DENSE_LIMIT", 10)
+    second = stage_two_normal(rows_fit.coef)
+    wanted = second.levels(factor)[3:40]
+    found = second.variances(factor, wanted)
+    for values, expected in zip(
+        found, expected_variances(rows_fit.data, rows_fit, factor, wanted), strict=True
+    ):
+        assert values == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", ["user", "item"])
+def test_stage_one_variances_are_those_of_its_rows_at_the_frozen_covariances(
+    rows_fit: TwoStages, factor: str
+) -> None:
+    first = stage_one_fits(rows_fit.cov, rows_fit.coef)[factor]
+    assert first.normal is not None
+    rows = rows_fit.data.iloc[rows_fit.cov.rows]
+    wanted = first.normal.levels(factor)[5:30]
+    found = first.normal.variances(factor, wanted)
+    for values, expected in zip(found, expected_variances(rows, rows_fit, factor, wanted), strict=True):
+        assert values == pytest.approx(expected, rel=1e-6)
+    counts = rows[factor].value_counts()
+    assert first.normal.rows(factor, wanted).tolist() == counts[wanted].tolist()
+    inverse, _, _ = dense_covariance(rows, rows_fit)
+    assert first.normal.fixef_se().to_numpy() == pytest.approx(np.sqrt(np.diag(inverse)[:2]), rel=1e-6)
+
+
+def test_more_rows_never_know_less(rows_fit: TwoStages) -> None:
+    first = stage_one_fits(rows_fit.cov, rows_fit.coef)["user"].normal
+    second = stage_two_normal(rows_fit.coef)
+    assert first is not None
+    levels = first.levels("user")
+    for mine, all_rows in zip(first.variances("user", levels), second.variances("user", levels), strict=True):
+        assert (mine >= all_rows - 1e-12).all()
+
+
+def explained_of_all(stage: StageNormal) -> dict[str, np.ndarray]:
+    return {factor: found.total for factor, found in stage.explained.items() if found is not None}
+
+
+def test_explained_in_a_large_model_is_close_to_that_of_all_levels(
+    rows_fit: TwoStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = explained_of_all(stage_two_normal(rows_fit.coef))
+    monkeypatch.setattr(stage_normal, "DENSE_LIMIT", 10)
+    monkeypatch.setattr(stage_normal, "LEVELS_IF_LARGE", 15)
+    sampled = stage_two_normal(rows_fit.coef)
+    for factor, total in explained_of_all(sampled).items():
+        found = sampled.explained[factor]
+        assert found is not None
+        # 15 of 80 and of 60 levels: their plain mean would be several per cent off.
+        assert np.diag(total) == pytest.approx(np.diag(exact[factor]), rel=0.01)
+        assert np.diag(found.T.sum(axis=0)) == pytest.approx(np.diag(exact[factor]), rel=0.02)
