@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,11 @@ def posterior_tree(
         dims |= {f"Sigma_{term.name}": [coef, twin], f"b_{term.name}": [term.name, coef]}
         coords |= {term.name: term.grouping.levels.to_numpy(), coef: list(term.names), twin: list(term.names)}
     kept = {name: values for name, values in draws.items() if name != "beta" or values.shape[-1]}
-    tree = from_dict({"posterior": dict(kept), "sample_stats": dict(statistics)}, coords=coords, dims=dims)
+    with warnings.catch_warnings():
+        # ArviZ takes a factor called "sample" for a mistake.
+        warnings.filterwarnings("ignore", "Found dimension named 'sample'", UserWarning)
+        groups = {"posterior": dict(kept), "sample_stats": dict(statistics)}
+        tree = from_dict(groups, coords=coords, dims=dims)
     library = {"inference_library": "numpyro", "inference_library_version": numpyro.__version__}
     for group in tree.children.values():
         group.attrs.update(library)
