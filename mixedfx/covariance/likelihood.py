@@ -67,7 +67,8 @@ def starting_point(design: Design) -> Covariances:
         for i in range(term.q):
             sums = np.bincount(codes, w * z[:, i] * r, J)
             squares = np.bincount(codes, w * z[:, i] ** 2, J)
-            moment = (sums @ sums - total * (w @ (w * z[:, i] ** 2))) / max(squares @ squares, np.finfo(float).tiny)
+            noise = total * float(w @ (w * z[:, i] ** 2))
+            moment = (sums @ sums - noise) / max(squares @ squares, np.finfo(float).tiny)
             variances.append(np.clip(moment * size[i] / term.q, 0.01 * total, total) / size[i])
         matrices.append(np.diag(variances))
         explained += float(np.array(variances) @ size)
