@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.covariance.reference import Reference, level_products, level_sums, resolution
+from mixedfx.covariance.reference import Reference, level_products, level_sums
 from mixedfx.design import Design
 from mixedfx.predictors import RandomTerm
 
@@ -30,9 +30,9 @@ Ints = NDArray[np.int64]
 MIXING = 1.5
 """Levels of the outer factor that a level of the inner one may meet, on average, to count as nested in it."""
 
-LINEAR_RANGE = 4.0
-"""In standard deviations that can just be told from 0. With 1 a variance near 0 mixes at half the speed; with
-no bound there are divergences where few levels have much data."""
+LINEAR_RANGE = 0.8
+"""In units of the standard deviation at which a level's data say as much as the prior (reliability 1/2). With a
+quarter of it variances near 0 mix at half the speed, with four times there are divergences where levels are few."""
 
 MAX_SHIFTS = 8
 """Patterns times coefficients, at most: the sampler factorises matrices of this order in every step."""
@@ -147,7 +147,7 @@ class _Elimination:
         explained = np.einsum("pna,pmb->namb", mixed, _solve(self.S[name], mixed))
         return LevelInformation(
             self.Sigma[name],
-            LINEAR_RANGE * resolution(A),
+            LINEAR_RANGE * _even_reliability(A),
             A,
             score,
             self.XWZ[name],
@@ -242,6 +242,12 @@ def _patterns(term: RandomTerm, X: Floats) -> Floats:
     if len(lengths) > most:  # only the constant, which matters most
         return np.full((len(counts), 1), len(counts) ** -0.5)
     return directions[:, lengths > 1e-6]
+
+
+def _even_reliability(A: Floats) -> Floats:
+    """Standard deviations at which reliabilities are about 1/2, shape (q,)."""
+    information = np.sqrt((np.einsum("jaa->ja", A) ** 2).mean(axis=0))
+    return 1 / np.sqrt(np.where(information > 0, information, 1.0))
 
 
 def _nonnegative(A: Floats) -> Floats:

@@ -160,7 +160,7 @@ class _State:
         self.sigma2 = max(float(residual @ (self.design.weights * residual)) / freedom, 1e-12 * self.sigma2)
 
 
-def resolution(A: Floats) -> Floats:
+def _resolution(A: Floats) -> Floats:
     """Standard deviations that the data can just tell from 0, shape (q,), from A_j, shape (J, q, q).
 
     The estimate of a variance that is 0 has standard error sqrt(2 / sum_j A_jj^2); this is its root.
@@ -171,7 +171,7 @@ def resolution(A: Floats) -> Floats:
 
 def _floored(Sigma: Floats, A: Floats) -> Floats:
     """Sigma, positive definite: standard deviations at least their resolution, correlations away from +-1."""
-    sd = np.maximum(np.sqrt(np.diag(Sigma)), resolution(A))
+    sd = np.maximum(np.sqrt(np.diag(Sigma)), _resolution(A))
     correlation = np.clip(Sigma / np.outer(sd, sd), -0.9, 0.9)
     np.fill_diagonal(correlation, 1.0)
     smallest = float(np.linalg.eigvalsh(correlation)[0])
