@@ -18,10 +18,11 @@ from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
 from mixedfx.checks.levels import CoefficientLevels, compare_levels
 from mixedfx.checks.report import report
-from mixedfx.checks.stage_normal import stage_two_normal
+from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
 from mixedfx.checks.stage_one import StageOne, stage_one_fits
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
+from mixedfx.errors import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,6 +165,10 @@ def compare_stages(
 
     Raises
     ------
+    SettingError
+        The stages are of different families.
+    VarCorrError
+        The stages are of different models: factors or coefficients of one are not in the other.
     DataError
         `data` or `holdout` cannot be encoded with stage 2's formula.
 
@@ -180,27 +185,39 @@ def compare_stages(
     >>> fit.compare(data=ratings).status
     'ok'
     """
-    chosen = thresholds or Thresholds()
-    fits, second = stage_one_fits(cov, coef), stage_two_normal(coef)
+    chosen, second = thresholds or Thresholds(), stage_two_normal(coef)
+    _check_same_model(cov, coef, second)
+    fits = stage_one_fits(cov, coef)
     levels = [c for factor, first in fits.items() for c in compare_levels(factor, first, coef, second)]
-    fixed = _fixed_effects(cov, coef, fits)
+    fixed = _fixed_effects(cov, coef, fits, second)
     full = full_data_estimate(cov, coef, second, data, refined, chosen)
     covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)
     held_out = None if holdout is None else score_holdout(coef, holdout)
+    same = refined is None and len(coef.mixture.components) == 1
     findings = (
         *check_convergence(cov, coef, covariances, chosen),
         *check_fixed_effects(fixed, chosen),
         *check_levels(levels, chosen),
-        *check_covariances(covariances, full, refined is not None, chosen),
+        *check_covariances(covariances, full, chosen, same=same),
         *check_holdout(held_out, chosen),
     )
     return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, chosen)
 
 
+def _check_same_model(cov: CovarianceResult, coef: CoefficientsResult, second: StageNormal) -> None:
+    if cov.family != coef.family:
+        raise SettingError(
+            f"stage 1 is of family '{cov.family}' and stage 2 of '{coef.family}'; pass stages of one fit"
+        )
+    cov.varcorr.align(second.terms.values())
+
+
 def _fixed_effects(
-    cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne]
+    cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne], second: StageNormal
 ) -> pd.DataFrame:
     """Stage 1's are those of its largest fit."""
     largest = max(fits.values(), key=lambda first: first.result.n_rows)
-    frozen_se1 = None if largest.normal is None else largest.normal.fixef_se()
-    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, frozen_se1)
+    gained = None
+    if largest.normal is not None:
+        gained = largest.normal.fixef_se() ** 2 - second.fixef_se() ** 2
+    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained)

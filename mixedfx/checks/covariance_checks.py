@@ -27,7 +27,7 @@ EXACT = (0.01, 0.1)
 
 
 def check_covariances(
-    table: pd.DataFrame, full: FullData | str, refined: bool, thresholds: Thresholds
+    table: pd.DataFrame, full: FullData | str, thresholds: Thresholds, *, same: bool
 ) -> list[Finding]:
     """Frozen against stage 1, frozen against the full data, and how far coefficients would move.
 
@@ -37,10 +37,10 @@ def check_covariances(
         See `mixedfx.checks.covariance_table`.
     full
         The full-data estimate, or why there is none.
-    refined
-        Whether stage 1's covariances were refined, so that others may have been frozen on purpose.
+    same
+        Whether stage 2 should have used stage 1's covariances: not where these were refined, or mixed over draws.
     """
-    findings = [] if refined else [_same(table)]
+    findings = [_same(table)] if same else []
     if isinstance(full, str):
         return [*findings, skipped(PART, "covariances on all rows", SD, full)]
     missing = [_name(row) for row in table.to_dict("records") if np.isnan(row["full"])]

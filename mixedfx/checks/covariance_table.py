@@ -59,7 +59,7 @@ def covariance_table(
     table["se1"] = [errors1.get(key, np.nan) for key in keys]
     table["frozen"] = space.vector(frozen)
     table["frozen_sdcor"] = _sdcor(frozen, space)
-    table["contribution"] = _contributions(frozen, space, layout)
+    table["contribution"] = _contributions(coef.varcorr, space, layout)
     for column in ("full", "se_full", "full_sdcor", "error", "z"):
         table[column] = np.nan
     if full is not None:
@@ -72,7 +72,7 @@ def covariance_table(
         table["error"] = difference_errors(table, full.varcorr, fits, second)
         difference = table["full"] - table["frozen"]
         table["z"] = (difference / table["error"]).where(difference != 0, 0.0)
-        table["contribution"] = np.maximum(table["contribution"], _contributions(refined, space, layout))
+        table["contribution"] = np.maximum(table["contribution"], _contributions(full.varcorr, space, layout))
     return table if coef.varcorr.sigma2 is not None else table.iloc[:-1]
 
 
@@ -103,17 +103,17 @@ def _sdcor(point: Covariances, space: ParameterSpace) -> Floats:
     return np.array([*out, np.sqrt(point.sigma2)])
 
 
-def _contributions(point: Covariances, space: ParameterSpace, layout: RowLayout) -> Floats:
+def _contributions(varcorr: VarCorr, space: ParameterSpace, layout: RowLayout) -> Floats:
     """NaN for covariances."""
     stored = {
         int(c): float(np.mean(layout.features[:, c] ** 2)) for t in space.terms for c in t.columns if c >= 0
     }
-    parts = np.full(space.size, np.nan)
+    point, parts = _covariances(varcorr, space), np.full(space.size, np.nan)
     for i, e in enumerate(space.entries):
         if e.i == e.j:
             column = int(space.terms[e.term].columns[e.i])
             parts[i] = point.matrices[e.term][e.i, e.i] * stored.get(column, 1.0)
-    parts[-1] = point.sigma2
+    parts[-1] = np.nan if varcorr.sigma2 is None else varcorr.sigma2
     return np.sqrt(parts / max(float(np.nansum(parts)), np.finfo(float).tiny))
 
 

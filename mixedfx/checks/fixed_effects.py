@@ -21,7 +21,7 @@ def fixed_effects_table(
     se1: pd.Series,
     beta2: pd.Series,
     se2: pd.Series,
-    frozen_se1: pd.Series | None = None,
+    gained: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Both stages' fixed effects, their difference, and its z-score.
 
@@ -32,8 +32,8 @@ def fixed_effects_table(
     ----------
     beta1, se1, beta2, se2
         Estimates and standard errors of the stages.
-    frozen_se1
-        Stage 1's standard errors at the covariances that stage 2 used, where they are known: V1 of the z-score.
+    gained
+        V1 - V2 at one Sigma, where it is known: the standard errors given may be at different ones.
 
     Returns
     -------
@@ -45,8 +45,10 @@ def fixed_effects_table(
     table = pd.DataFrame({"stage1": beta1, "se1": se1, "stage2": beta2, "se2": se2}).reindex(names)
     table["difference"] = table["stage2"] - table["stage1"]
     table["in_se"] = table["difference"] / table["se1"]
-    own = table["se1"] if frozen_se1 is None else frozen_se1.reindex(names).fillna(table["se1"])
-    variance = np.maximum(own**2 - table["se2"] ** 2, (LEAST_ERROR * table["se1"]) ** 2)
+    variance = table["se1"] ** 2 - table["se2"] ** 2
+    if gained is not None:
+        variance = gained.reindex(names).fillna(variance)
+    variance = np.maximum(variance, (LEAST_ERROR * table["se1"]) ** 2)
     table["error"] = np.sqrt(variance)
     table["z"] = table["difference"] / table["error"]
     return table

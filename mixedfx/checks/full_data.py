@@ -139,20 +139,6 @@ def _in_sds(change: Floats, sd: Floats) -> Floats:
     return np.divide(change, sd, out=np.zeros_like(change), where=sd > 0)
 
 
-def _refine(
-    problem: GaussianProblem, frozen: GaussianPoint
-) -> tuple[GaussianPoint, int, VarCorr, pd.DataFrame]:
-    known = [frozen]
-    optimum = maximise(
-        lambda point: known.pop() if known else problem.at(point), problem.space, frozen.point, tol=TOLERANCE
-    )
-    space = problem.space
-    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
-    errors = varcorr.to_frame()
-    errors["se"] = standard_errors(space, optimum.phi, optimum.information)
-    return optimum.at, optimum.iterations, varcorr, errors
-
-
 def _problem(
     cov: CovarianceResult, coef: CoefficientsResult, data: object, thresholds: Thresholds
 ) -> GaussianProblem | str:

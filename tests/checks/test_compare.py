@@ -17,6 +17,7 @@ from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.saved import load_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.saved import load_covariance
+from mixedfx.errors import SettingError, VarCorrError
 from mixedfx.subsample import Subsample
 from mixedfx.varcorr import VarCorr
 
@@ -245,6 +246,21 @@ def test_saved_stages_compare_the_same(rows_fit: TwoStages, sound: Comparison, t
         sound.summary["value"].to_numpy(), abs=1e-6, nan_ok=True
     )
     assert loaded.verdict == sound.verdict
+
+
+def test_stages_of_different_models_are_refused(rows_fit: TwoStages) -> None:
+    other = learn_covariance("y ~ 1 + x + (1 | user)", rows_fit.data)
+    with pytest.raises(VarCorrError, match="factor 'item'"):
+        compare_stages(other, rows_fit.coef)
+    with pytest.raises(SettingError, match="'bernoulli'"):
+        compare_stages(replace(rows_fit.cov, family="bernoulli"), rows_fit.coef)
+
+
+def test_draws_of_sigma_need_not_be_stage_one_s(rows_fit: TwoStages) -> None:
+    around = [scaled(rows_fit.cov.varcorr, "user", times) for times in (0.9, 1.1)]
+    coef = estimate_coefficients(FORMULA, rows_fit.data, around)
+    comparison = compare_stages(rows_fit.cov, coef, data=rows_fit.data, holdout=rows_fit.holdout)
+    assert comparison.status == "ok", comparison.verdict
 
 
 def test_inputs_are_left_alone(rows_fit: TwoStages) -> None:
