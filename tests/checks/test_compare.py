@@ -249,7 +249,7 @@ def test_saved_stages_compare_the_same(rows_fit: TwoStages, sound: Comparison, t
 
 
 def test_stages_of_different_models_are_refused(rows_fit: TwoStages) -> None:
-    other = learn_covariance("y ~ 1 + x + (1 | user)", rows_fit.data)
+    other = learn_covariance("y ~ 1 + x + (1 + x | user)", rows_fit.data)
     with pytest.raises(VarCorrError, match="factor 'item'"):
         compare_stages(other, rows_fit.coef)
     with pytest.raises(SettingError, match="'bernoulli'"):
