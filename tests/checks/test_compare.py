@@ -62,7 +62,9 @@ def test_a_sound_fit_passes(sound: Comparison) -> None:
 def test_statistics_of_levels(sound: Comparison, rows_fit: TwoStages) -> None:
     first, second = rows_fit.cov.ranef["user"]["x"], rows_fit.coef.ranef["user"]["x"]
     user_x = sound.summary.loc["user x"].set_index("statistic")["value"]
-    assert user_x["slope of stage 2 on stage 1"] == pytest.approx(np.polyfit(first, second[first.index], 1)[0])
+    assert user_x["slope of stage 2 on stage 1"] == pytest.approx(
+        np.polyfit(first, second[first.index], 1)[0]
+    )
     squares = np.concatenate([levels.table["z"].to_numpy() ** 2 for levels in sound.levels])
     # A mean of 220 squares: 1 with a standard deviation of 0.1. Half of it would be V1 + V2 taken for V1 - V2.
     assert squares.mean() == pytest.approx(1, abs=0.35)
