@@ -85,7 +85,8 @@ def maximise[P: LikelihoodPoint](
         model = _secant(information, moved, previous - gradient)
         step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma)
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
-        converged = step.predicted_gain <= tol
+        # A clearly negative promise is no optimum: rounding has spoilt the score.
+        converged = abs(step.predicted_gain) <= tol
         if converged or iteration == max_iterations:
             return Optimum(
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain

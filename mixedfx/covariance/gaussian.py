@@ -32,20 +32,33 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class GaussianProblem:
-    """Data of a gaussian model, sorted once for all evaluations; y has the offset taken off."""
+    """Data of a gaussian model, sorted once for all evaluations.
+
+    Attributes
+    ----------
+    y
+        Response less offset and less X `least_squares`, shape (N,): the likelihood of the residuals is that of the
+        response, and a large mean does not eat their digits.
+    least_squares
+        Weighted least squares coefficients of the response on X, shape (p,).
+    """
 
     operator: RowOperator
     space: ParameterSpace
     y: Floats
     weights: Floats
     reml: bool
+    least_squares: Floats
 
     @classmethod
     def of(cls, design: Design, *, reml: bool) -> GaussianProblem:
         layout = arrange(design.predictors)
-        y = (design.y - design.predictors.offset)[layout.order]
+        coefficients, residuals = least_squares(design)
         space = ParameterSpace.of(design.predictors.terms)
-        return cls(row_operator(layout), space, y, design.weights[layout.order], reml)
+        order = layout.order
+        return cls(
+            row_operator(layout), space, residuals[order], design.weights[order], reml, coefficients
+        )
 
     @property
     def layout(self) -> RowLayout:
@@ -88,7 +101,8 @@ class GaussianPoint:
     @property
     def beta(self) -> Floats:
         """Fixed effects, shape (p,)."""
-        return self._solution[0].rest[self.problem.layout.beta_start :, 0]
+        moved = self._solution[0].rest[self.problem.layout.beta_start :, 0]
+        return self.problem.least_squares + moved
 
     @cached_property
     def b(self) -> dict[str, Floats]:
@@ -110,7 +124,10 @@ class GaussianPoint:
             + self.elimination.logdet_e
             + self.dense.logdet_random
         )
-        quadratic = float(problem.y @ self.Py)
+        # y'Py as a sum of squares: the product itself would lose digits where the fit is close.
+        u, residual = self._solution
+        random = u.rest[: problem.layout.beta_start]
+        quadratic = float(residual @ self.Py + np.vdot(u.e, u.e) + np.vdot(random, random))
         degrees = n - p if problem.reml else n
         value = logdet_V + quadratic + degrees * np.log(2 * np.pi)
         return -0.5 * float(value + (self.dense.logdet_fixed if problem.reml else 0.0))
@@ -199,6 +216,14 @@ class GaussianPoint:
         """D_o' T_e D_o, full: needed only where some Sigma_k is singular."""
         G = self.problem.operator.dense_reduced(self.elimination.omega, self.elimination.M)
         return np.tril(G) + np.tril(G, -1).T
+
+
+def least_squares(design: Design) -> tuple[Floats, Floats]:
+    """(coefficients (p,), residuals (N,)) of response less offset on X, weighted."""
+    X, root = design.predictors.X(), np.sqrt(design.weights)
+    y = design.y - design.predictors.offset
+    coefficients = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
+    return coefficients, y - X @ coefficients
 
 
 def _trace_from_covariance(factor: Floats, V: Floats) -> Floats | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
-from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem, least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
-from mixedfx.errors import DataError
+from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.predictors import RandomTerm
 from mixedfx.varcorr import VarCorr
 
@@ -54,10 +56,7 @@ def starting_point(design: Design) -> Covariances:
     gets at least a hundredth of s^2 in this way, and sigma^2 at least a tenth.
     """
     predictors, w = design.predictors, design.weights
-    X, root = predictors.X(), np.sqrt(design.weights)
-    y = design.y - predictors.offset
-    beta = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
-    r = y - X @ beta
+    _, r = least_squares(design)
     total = float(np.average(r**2, weights=w))
     matrices, explained = [], 0.0
     for term in predictors.terms:
@@ -96,6 +95,13 @@ def _result(
 ) -> CovarianceResult:
     at, space = optimum.at, problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
+    if not optimum.converged:
+        why = (
+            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} of log-likelihood; "
+            "centre and scale the features of the random terms, or use fewer of them"
+        )
+        warnings.warn(why, ConvergenceWarning, stacklevel=4)
+        varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
     frame = varcorr.to_frame()
     frame["se"] = standard_errors(space, optimum.phi, optimum.information)
