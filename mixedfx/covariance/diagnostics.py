@@ -32,7 +32,9 @@ def reasons_not_to_freeze(table: pd.DataFrame, statistics: Mapping[str, NDArray[
     reasons: list[str] = []
     worst = table.loc[table["r_hat"].fillna(np.inf).idxmax()]
     if np.isnan(worst["r_hat"]):
-        reasons.append(f"R-hat of {entry_name(worst)} is nan: it takes at least 2 chains, with draws that differ")
+        reasons.append(
+            f"R-hat of {entry_name(worst)} is nan: it takes at least 2 chains, with draws that differ"
+        )
     elif worst["r_hat"] > MAX_R_HAT:
         reasons.append(
             f"R-hat of {entry_name(worst)} is {worst['r_hat']:.3f} (at most {MAX_R_HAT}): the chains disagree; run "
