@@ -43,18 +43,18 @@ def _panel(axes: Axes, levels: CoefficientLevels) -> Any:
     table = levels.table
     x, y = table["mode1"].to_numpy(), table["mode2"].to_numpy()
     limit = 1.05 * max(float(np.abs(x).max()), float(np.abs(y).max()), 1e-12)
-    drawn, shading = None, ""
-    if len(table) > MANY:
+    drawn, shading, dense = None, "", len(table) > MANY
+    if dense:
         _density(axes, x, y, limit)
         shading = " (darker: more)"
     else:
         drawn = _points(axes, x, y, _explained(levels))
-    _line(axes, np.array([-limit, limit]), np.array([-limit, limit]), "-")
+    _line(axes, np.array([-limit, limit]), np.array([-limit, limit]), "-", edged=dense)
     text = f"{len(table):,} levels{shading}"
     if len(table) > 2 and np.ptp(x) > 0:
         fitted = slope(x, y)
         ends = np.array([x.min(), x.max()])
-        _line(axes, ends, y.mean() + fitted.value * (ends - x.mean()), (0, (4, 3)))
+        _line(axes, ends, y.mean() + fitted.value * (ends - x.mean()), (0, (4, 3)), edged=dense)
         text = f"slope {fitted.value:.2f} (se {fitted.error:.1g})\n{text}"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=SMALL, color=INK)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -69,12 +69,13 @@ def _density(axes: Axes, x: np.ndarray, y: np.ndarray, limit: float) -> None:
     axes.hexbin(x, y, gridsize=45, bins="log", cmap="Greys", mincnt=1, extent=extent, linewidths=0.1)
 
 
-def _line(axes: Axes, x: np.ndarray, y: np.ndarray, style: Any) -> None:
-    """Dark with a light edge, to be seen on points and on a density."""
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, style: Any, *, edged: bool) -> None:
+    """Dark; on a density, which may be as dark, with a light edge, which would hide points."""
     from matplotlib.patheffects import Normal, Stroke
 
     (line,) = axes.plot(x, y, color=INK, linewidth=1.0, linestyle=style, zorder=4)
-    line.set_path_effects([Stroke(linewidth=2.5, foreground="white"), Normal()])
+    if edged:
+        line.set_path_effects([Stroke(linewidth=2.5, foreground="white"), Normal()])
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, explained: np.ndarray | None) -> Any:
