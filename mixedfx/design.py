@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.errors import DataError, DroppedRowsWarning, SettingError
+from mixedfx.errors import CollinearWarning, DataError, DroppedRowsWarning, SettingError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.fit import fit_spec
 from mixedfx.formula.formula import parse_formula
 from mixedfx.formula.missing import counts_text, missing_rows
+from mixedfx.formula.rank import independent_columns
 from mixedfx.formula.response import Scale, encode_response
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.formula.weights import check_weights, read_weights
 from mixedfx.frames import read_columns
-from mixedfx.predictors import Predictors
+from mixedfx.predictors import CONSTANT, Predictors
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,55 @@ class Design:
     def response_levels(self) -> pd.Index | None:
         """Labels of the response's categories, where it has categories."""
         return self.spec.response_levels
+
+    def take(self, rows: NDArray[np.int64]) -> Design:
+        """The design of some of the rows, encoded as all rows are: transforms and contrasts keep their meaning.
+
+        Levels without rows are left out, and so are fixed effects that the others determine here.
+
+        Parameters
+        ----------
+        rows
+            Positions in this design.
+
+        Raises
+        ------
+        DataError
+            A random coefficient's feature is 0 in all these rows, or the response says nothing here.
+
+        Warns
+        -----
+        CollinearWarning
+            Fixed effects were left out.
+        """
+        given = self.predictors
+        features = given.features[rows]
+        for term in given.terms:
+            for name, column in zip(term.names, term.columns, strict=True):
+                if column != CONSTANT and not features[:, column].any():
+                    raise DataError(
+                        f"the {len(rows)} rows drawn tell nothing of coefficient '{name}' of factor '{term.name}': its "
+                        "feature is 0 in all of them; draw more rows"
+                    )
+        y = self.y[rows]
+        get_family(self.spec.family).check_response(y, self.spec.response_name)
+        taken = replace(given, features=features, offset=given.offset[rows], index=given.index[rows])
+        X = taken.columns(given.fixed_columns)
+        kept = independent_columns(list(X.T), intercept=False)
+        if not kept.all():
+            names = [name for name, keep in zip(given.fixed_names, kept, strict=True) if not keep]
+            warnings.warn(
+                f"fixed effects left out of the subsample, whose other columns determine them: {', '.join(names[:8])}",
+                CollinearWarning,
+                stacklevel=3,
+            )
+        predictors = replace(
+            taken,
+            fixed_names=tuple(name for name, keep in zip(given.fixed_names, kept, strict=True) if keep),
+            fixed_columns=given.fixed_columns[kept],
+            terms=tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms),
+        )
+        return Design(y, self.weights[rows], predictors, self.spec)
 
 
 def build_design(

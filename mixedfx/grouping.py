@@ -32,6 +32,11 @@ class Grouping:
     def n_levels(self) -> int:
         return len(self.levels)
 
+    def take(self, rows: NDArray[np.int64]) -> Grouping:
+        """The grouping of some rows; levels without any are left out."""
+        present, codes = np.unique(self.codes[rows], return_inverse=True)
+        return Grouping(self.name, codes.astype(np.int32), self.levels[present])
+
     def counts(self) -> NDArray[np.int64]:
         """Rows of each level, shape (J,)."""
         return np.bincount(self.codes[self.codes >= 0], minlength=self.n_levels)

@@ -6,19 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from mixedfx.covariance.likelihood import fit_gaussian
 from mixedfx.covariance.per_factor import combine
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
-from mixedfx.formula import parse_formula
-from mixedfx.formula.weights import read_weights
-from mixedfx.frames import read_columns
 from mixedfx.subsample import Subsample
 from mixedfx.varcorr import VarCorr
 
@@ -96,18 +89,14 @@ def learn_covariance(
     if nagq != 1:
         raise SettingError(f"nagq is {nagq!r}, but only 1 is available")
     settings = _Settings(chosen, method, priors, draws, warmup, chains, start, force, seed, progress)
+    design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
-        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
-    frame, row_weights = _numbered_frame(formula, data, weights)
-    design = build_design(formula, frame, family=chosen, weights=row_weights, na=na)
+        return settings.fit(design)
     plan = subsample.plan([term.grouping for term in design.predictors.terms])
     fits: dict[int, CovarianceResult] = {}
     for draw in plan:
         if id(draw.rows) not in fits:
-            kept = design.predictors.index[draw.rows].to_numpy()
-            taken = None if row_weights is None else row_weights[kept]
-            part = build_design(formula, frame.iloc[kept], family=chosen, weights=taken)
-            fits[id(draw.rows)] = replace(settings.fit(part), rows=draw.rows)
+            fits[id(draw.rows)] = replace(settings.fit(design.take(draw.rows)), rows=draw.rows)
     if len(plan) == 1:
         return fits[id(plan[0].rows)]
     return combine({draw.factor or "": fits[id(draw.rows)] for draw in plan})
@@ -161,14 +150,3 @@ def _check_method(method: str | None, family: Family) -> str:
         given = "needs a method" if method is None else f"has no method {method!r}"
         raise SettingError(f"family '{family.name}' {given}; available: {', '.join(map(repr, available))}")
     return method
-
-
-def _numbered_frame(
-    formula: str, data: object, weights: object
-) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
-    """The columns the model uses with rows numbered from 0, and the weights (None where there are none)."""
-    parsed = parse_formula(formula)
-    column = (weights,) if isinstance(weights, str) else ()
-    frame = read_columns(data, (*parsed.response_columns, *parsed.columns, *column))
-    row_weights = None if weights is None else read_weights(weights, frame)
-    return frame.reset_index(drop=True), row_weights

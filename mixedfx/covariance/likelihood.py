@@ -97,8 +97,8 @@ def _result(
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     if not optimum.converged:
         why = (
-            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} of log-likelihood; "
-            "centre and scale the features of the random terms, or use fewer of them"
+            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. "
+            "Centre and scale the features of the random terms, or use fewer of them"
         )
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)

@@ -30,6 +30,34 @@ def test_rows_are_subset_before_the_design_is_built(data: pd.DataFrame) -> None:
     assert got.loglik == pytest.approx(expected.loglik, abs=1e-9)
 
 
+def test_transforms_keep_their_meaning_on_a_subsample(data: pd.DataFrame) -> None:
+    """poly() has unit norm over all rows: learned anew on a third of them, its variance would be a third as large."""
+    formula = "y ~ poly(x, 1) + (0 + poly(x, 1) | g) + (1 | h)"
+    subsample = mfx.Subsample(strategy="rows", n_rows=500, seed=3)
+    got = mfx.learn_covariance(formula, data, subsample=subsample)
+    from mixedfx.design import build_design
+
+    design = build_design(formula, data)
+    rows = subsample.plan([t.grouping for t in design.predictors.terms])[0].rows
+    column = design.predictors.z(design.predictors.terms[0])[rows, 0]
+    by_hand = data.iloc[rows].assign(p=column)
+    expected = mfx.learn_covariance("y ~ p + (0 + p | g) + (1 | h)", by_hand)
+    np.testing.assert_allclose(got.varcorr["g"], expected.varcorr["g"], rtol=1e-4)
+    assert got.fixef.iloc[1] == pytest.approx(expected.fixef["p"], rel=1e-5)
+
+
+def test_a_category_that_the_subsample_lacks_is_left_out_by_name(data: pd.DataFrame) -> None:
+    rare = data.assign(
+        kind=np.where(np.arange(len(data)) == 7, "rare", np.where(data["x"] > 0, "high", "low"))
+    )
+    subsample = mfx.Subsample(strategy="rows", n_rows=400, seed=2)
+    with pytest.warns(mfx.errors.CollinearWarning, match="kindrare"):
+        got = mfx.learn_covariance("y ~ 1 + kind + (1 | g) + (1 | h)", rare, subsample=subsample)
+    assert got.fixef.index.tolist() == ["(Intercept)", "kindlow"]
+    with pytest.raises(mfx.errors.DataError, match="'kindrare' of factor 'g'"):
+        mfx.learn_covariance("y ~ 1 + (1 + kind | g) + (1 | h)", rare, subsample=subsample)
+
+
 def test_missing_values_weights_and_subsample_together(data: pd.DataFrame) -> None:
     """Weights follow their rows through dropping and sampling."""
     weights = np.random.default_rng(1).uniform(0.5, 2.0, len(data))

@@ -130,3 +130,24 @@ def test_summary_reads_like_lme4s() -> None:
     text = str(mfx.learn_covariance(golden.formula, golden.data()).summary())
     for part in ("REML criterion at convergence: 1743.6283", "Random effects", "Number of obs: 180", "Days"):
         assert part in text
+
+
+@pytest.mark.parametrize("shift", [1e3, 1e6, 1e8])
+def test_a_large_mean_costs_no_digits(shift: float) -> None:
+    golden = goldens.load("sleepstudy_reml")
+    data = golden.data()
+    fit = mfx.learn_covariance(golden.formula, data.assign(Reaction=data["Reaction"] + shift))
+    assert fit.converged
+    assert fit.deviance == pytest.approx(golden.criterion, abs=1e-5)
+    assert fit.fixef["(Intercept)"] - shift == pytest.approx(golden.fixef["(Intercept)"], abs=1e-6)
+
+
+def test_what_rounding_spoils_is_not_frozen() -> None:
+    """A slope far from its origin: intercept and slope can no longer be told apart in double precision."""
+    data = goldens.data("sleepstudy")
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="Centre"):
+        fit = mfx.learn_covariance(
+            "Reaction ~ 1 + Days + (1 + Days | Subject)", data.assign(Days=data["Days"] + 5e4)
+        )
+    assert not fit.converged
+    assert not fit.varcorr.freezable
