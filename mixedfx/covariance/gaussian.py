@@ -56,9 +56,7 @@ class GaussianProblem:
         coefficients, residuals = least_squares(design)
         space = ParameterSpace.of(design.predictors.terms)
         order = layout.order
-        return cls(
-            row_operator(layout), space, residuals[order], design.weights[order], reml, coefficients
-        )
+        return cls(row_operator(layout), space, residuals[order], design.weights[order], reml, coefficients)
 
     @property
     def layout(self) -> RowLayout:
