@@ -127,7 +127,8 @@ class _Cone:
             scale = np.sqrt(self.unit[own])
             values, vectors = np.linalg.eigh(S / np.outer(scale, scale))
             scaled = (vectors * np.where(values < ZERO, 0.0, values)) @ vectors.T
-            gone = np.diag(scaled) < ZERO
+            # A variance of ZERO^2 can still have covariances of ZERO.
+            gone = np.diag(scaled) < ZERO**2
             scaled[gone, :] = scaled[:, gone] = 0.0
             matrices.append(scaled * np.outer(scale, scale))
         snapped = self.space.vector(Covariances(tuple(matrices), point.sigma2))
