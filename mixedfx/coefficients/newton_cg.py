@@ -121,17 +121,20 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
             return mode(False, "the gradient overflowed; are features on scales above about 1e6?")
         system = reduced_system(elimination, E)
         rhs = Parts(-gradient.e, -gradient.rest)
+        reduced = elimination.reduce(rhs)
         passes += 3 + system.setup_passes  # gradient, diagonal blocks, right-hand side
         if not here.border.size:
-            decrement = promised_decrement(system, rhs)
+            decrement = promised_decrement(system, rhs, reduced)
             if settled():
                 return mode(True, SETTLED)
         forcing = _next_forcing(forcing, grad_norm, previous_norm, tol, decrement)
         previous_norm = grad_norm
         bordered = bordered_system(elimination, system, here.border, tol=forcing)
-        step = bordered.solve(rhs, -here.alpha_slope[:, None], tol=forcing)
+        step = bordered.solve(rhs, -here.alpha_slope[:, None], tol=forcing, reduced=reduced)
         iterations = bordered.setup_iterations + step.iterations
-        passes += iterations + (4 if here.border.size else 2)  # right-hand sides, rows of the solutions
+        passes += iterations + (
+            4 if here.border.size else 1
+        )  # rows of the solutions, the border's right-hand side
         if here.border.size:
             # The preconditioner says nothing of the border, so that the step itself has to promise.
             decrement = _decrement_along(step, rhs, here)
@@ -196,11 +199,11 @@ def _alpha_norm(here: Evaluation) -> float:
     return float(np.max(np.abs(here.alpha_slope) / np.sqrt(np.diag(here.border.A)), initial=0.0))
 
 
-def promised_decrement(system: ReducedSystem, rhs: Parts) -> float:
-    """sqrt(g' H^-1 g): exact on the eliminated factor, by the preconditioner on the rest."""
+def promised_decrement(system: ReducedSystem, rhs: Parts, reduced: Floats) -> float:
+    """sqrt(g' H^-1 g): exact on the eliminated factor, by the preconditioner on the rest (`reduced`)."""
     elimination = system.elimination
     own = float(np.einsum("jim,jih,jhm->", rhs.e, elimination.A_inverse, rhs.e, optimize=True))
-    return float(np.sqrt(max(own + float(system.energy(elimination.reduce(rhs))[0]), 0.0)))
+    return float(np.sqrt(max(own + float(system.energy(reduced)[0]), 0.0)))
 
 
 def _decrement_along(step: BorderedSolution, rhs: Parts, here: Evaluation) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
-from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem, least_squares
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
@@ -43,12 +43,12 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     began = time.perf_counter()
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
-    first = starting_point(design) if start is None else _from_varcorr(start, problem.space)
+    first = starting_point(problem, design) if start is None else _from_varcorr(start, problem.space)
     optimum = maximise(problem.at, problem.space, first)
     return _result(design, problem, optimum, time.perf_counter() - began)
 
 
-def starting_point(design: Design) -> Covariances:
+def starting_point(problem: GaussianProblem, design: Design) -> Covariances:
     """Diagonal covariances by the method of moments, one coefficient at a time.
 
     With r the residuals of least squares on X, s^2 their variance, and sums over a level's rows, a coefficient with
@@ -56,7 +56,7 @@ def starting_point(design: Design) -> Covariances:
     gets at least a hundredth of s^2 in this way, and sigma^2 at least a tenth.
     """
     predictors, w = design.predictors, design.weights
-    _, r = least_squares(design)
+    r = problem.layout.in_caller_order(problem.y)
     total = float(np.average(r**2, weights=w))
     matrices, explained = [], 0.0
     for term in predictors.terms:

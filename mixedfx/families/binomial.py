@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit, gammaln, logit
+from scipy.special import expit, gammaln
 
 from mixedfx.errors import DataError
 from mixedfx.families.base import Array, Derivatives, Family
@@ -45,11 +45,11 @@ class Binomial(Family):
         successes = weights * y
         return float(np.sum(gammaln(weights + 1) - gammaln(successes + 1) - gammaln(weights - successes + 1)))
 
-    def mean(self, eta: Array, auxiliary: object = None) -> Array:  # noqa: ARG002
-        return expit(eta)
+    def mean(self, eta: Array, auxiliary: object = None) -> Array:
+        return _LOGISTIC.mean(eta, auxiliary)
 
     def start_eta(self, y: Array, weights: Array) -> float:
-        return float(logit(np.clip(np.average(y, weights=weights), 1e-6, 1 - 1e-6)))
+        return _LOGISTIC.start_eta(y, weights)
 
     def sample(
         self,

@@ -59,9 +59,11 @@ class BorderedSystem:
     T_inverse: Floats
     setup_iterations: int
 
-    def solve(self, r: Parts, s: Floats, *, tol: float) -> BorderedSolution:
-        """Solve for right-hand sides r (c columns) and s (m, c)."""
-        solution = self.system.solve(self.elimination.reduce(r), tol=tol)
+    def solve(self, r: Parts, s: Floats, *, tol: float, reduced: Floats | None = None) -> BorderedSolution:
+        """Solve for right-hand sides r (c columns) and s (m, c); `reduced` is ``elimination.reduce(r)``, if known."""
+        if reduced is None:
+            reduced = self.elimination.reduce(r)
+        solution = self.system.solve(reduced, tol=tol)
         x, rows = self.elimination.recover(r, solution.x)
         if not self.border.size:
             return BorderedSolution(x, s, rows, solution.iterations)
