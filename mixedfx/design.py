@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.constant_rows import is_constant, take_rows
 from mixedfx.errors import CollinearWarning, DataError, DroppedRowsWarning, SettingError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.fit import fit_spec
 from mixedfx.formula.formula import parse_formula
 from mixedfx.formula.missing import counts_text, missing_rows
 from mixedfx.formula.rank import independent_columns
-from mixedfx.formula.response import Scale, encode_response
+from mixedfx.formula.response import ResponseValues, Scale, encode_response
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.formula.weights import check_weights, read_weights
 from mixedfx.frames import read_columns
@@ -30,16 +31,18 @@ class Design:
     Attributes
     ----------
     y
-        float64, shape (N,): the response; category numbers 0..M-1 for ordinal families, 0/1 for bernoulli.
+        Shape (N,): the response, float64; for families of classes their numbers, 0..M-1 for ordinal ones and 0/1 for
+        bernoulli, as integers that are as small as they can be (int8).
     weights
-        float64, shape (N,), positive: precision (gaussian), trials (binomial) or frequency (others).
+        float64, shape (N,), positive: precision (gaussian), trials (binomial) or frequency (others). A view of one 1
+        where none were given (`weighted`).
     predictors
         Features, fixed columns, random terms, offset.
     spec
         Encodes new data in the same way.
     """
 
-    y: NDArray[np.float64]
+    y: ResponseValues
     weights: NDArray[np.float64]
     predictors: Predictors
     spec: DesignSpec
@@ -47,6 +50,11 @@ class Design:
     @property
     def n_rows(self) -> int:
         return len(self.y)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether weights were given; otherwise `weights` is a view of one 1."""
+        return not is_constant(self.weights)
 
     @property
     def response_levels(self) -> pd.Index | None:
@@ -84,7 +92,9 @@ class Design:
                     )
         y = self.y[rows]
         get_family(self.spec.family).check_response(y, self.spec.response_name)
-        taken = replace(given, features=features, offset=given.offset[rows], index=given.index[rows])
+        taken = replace(
+            given, features=features, offset=take_rows(given.offset, rows), index=given.index[rows]
+        )
         X = taken.columns(given.fixed_columns)
         kept = independent_columns(list(X.T), intercept=False)
         if not kept.all():
@@ -100,7 +110,7 @@ class Design:
             fixed_columns=given.fixed_columns[kept],
             terms=tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms),
         )
-        return Design(y, self.weights[rows], predictors, self.spec)
+        return Design(y, take_rows(self.weights, rows), predictors, self.spec)
 
 
 def build_design(
@@ -171,7 +181,7 @@ def build_design(
     frame, row_weights = _complete_rows(frame, row_weights, weights_column, na)
     check_weights(row_weights, weights)
     spec, predictors = fit_spec(parsed, frame, family=chosen.name, scale=scale, weights_column=weights_column)
-    y = encode_response(spec.response, frame)
+    y = encode_response(spec.response, frame, chosen)
     chosen.check_response(y, parsed.response_name)
     return Design(y, row_weights, predictors, spec)
 
@@ -181,10 +191,11 @@ def _complete_rows(
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The rows without missing values; see `build_design`."""
     mask, counts = missing_rows(frame)
-    unweighted = np.isnan(weights)
-    if unweighted.any() and weights_column is None:
-        counts["weights"] = int(unweighted.sum())
-        mask = mask | unweighted
+    if weights_column is None and not is_constant(weights):
+        unweighted = np.isnan(weights)
+        if unweighted.any():
+            counts["weights"] = int(unweighted.sum())
+            mask |= unweighted
     if not counts:
         return frame, weights
     if na == "raise":
@@ -199,4 +210,5 @@ def _complete_rows(
         DroppedRowsWarning,
         stacklevel=3,
     )
-    return frame.loc[~mask], weights[~mask]
+    kept = np.flatnonzero(~mask)
+    return frame.iloc[kept], take_rows(weights, kept)

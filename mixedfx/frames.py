@@ -80,7 +80,9 @@ def _read(data: object, columns: Sequence[str] | None) -> pd.DataFrame:
 def _of_pandas(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
     names = list(frame.columns) if columns is None else list(columns)
     _check_columns(names, list(frame.columns))
-    return cast(pd.DataFrame, frame[names])
+    # Column by column: selecting several at once copies them all.
+    series = {name: frame[name] for name in names}
+    return pd.DataFrame(series, index=frame.index, columns=pd.Index(names, dtype=object), copy=False)
 
 
 def _of_arrow(table: pa.Table, columns: Sequence[str] | None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.constant_rows import is_constant
 from mixedfx.grouping import Grouping
 
 CONSTANT = -1
@@ -62,7 +63,7 @@ class Predictors:
     terms
         One `RandomTerm` a grouping factor.
     offset
-        float64, shape (N,).
+        float64, shape (N,); a view of one 0 where the formula has none (`has_offset`).
     index
         Row labels of the caller's data, shape (N,).
     """
@@ -77,6 +78,11 @@ class Predictors:
     @property
     def n_rows(self) -> int:
         return len(self.offset)
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether `offset` is more than a view of one 0."""
+        return not is_constant(self.offset)
 
     def columns(self, which: NDArray[np.int32]) -> NDArray[np.float64]:
         """The features numbered `which` as a dense matrix, shape (N, len(which))."""

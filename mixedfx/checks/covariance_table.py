@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.checks.sampling_error import difference_errors
+from mixedfx.checks.stage_normal import random_terms
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.varcorr import RESIDUAL, VarCorr
 
@@ -49,8 +50,7 @@ def covariance_table(
           (of the linear predictor, for families without sigma^2), the larger of frozen and full.
     """
     layout = coef.mixture.components[0].normal.elimination.operator.layout
-    terms = {term.name: term for term in (layout.eliminated, *(block.term for block in layout.rest))}
-    space = ParameterSpace.of(tuple(terms[name] for name in coef.spec.factors))
+    space = ParameterSpace.of(tuple(random_terms(coef, layout).values()))
     table = _labels(space)
     frozen = _covariances(coef.varcorr, space)
     table["stage1"] = space.vector(_covariances(cov.varcorr, space))
@@ -106,7 +106,7 @@ def _sdcor(point: Covariances, space: ParameterSpace) -> Floats:
 def _contributions(varcorr: VarCorr, space: ParameterSpace, layout: RowLayout) -> Floats:
     """NaN for covariances."""
     stored = {
-        int(c): float(np.mean(layout.features[:, c] ** 2)) for t in space.terms for c in t.columns if c >= 0
+        int(c): float(np.mean(layout.feature(int(c)) ** 2)) for t in space.terms for c in t.columns if c >= 0
     }
     point, parts = _covariances(varcorr, space), np.full(space.size, np.nan)
     for i, e in enumerate(space.entries):

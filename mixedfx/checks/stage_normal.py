@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixedfx.checks.explained import Explained, changed
 from mixedfx.coefficients.laplace_normal import DENSE_LIMIT, LaplaceNormal
+from mixedfx.grouping import Grouping
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts
 from mixedfx.predictors import RandomTerm
@@ -36,10 +38,13 @@ class StageNormal:
         Covariances of all coefficients.
     fixed_names
         Names of the fixed effects.
+    terms
+        Factor -> its random term, rows in the order of the layout.
     """
 
     normal: LaplaceNormal
     fixed_names: tuple[str, ...]
+    terms: Mapping[str, RandomTerm]
 
     @property
     def is_large(self) -> bool:
@@ -51,19 +56,13 @@ class StageNormal:
         """Rows of the stage."""
         return self._layout.n_rows
 
-    @property
-    def terms(self) -> dict[str, RandomTerm]:
-        """Factor -> its random term."""
-        layout = self._layout
-        return {term.name: term for term in (layout.eliminated, *(block.term for block in layout.rest))}
-
     def factor_matrix(self, factor: str) -> Floats:
         """Lambda of a factor, Sigma = Lambda Lambda', shape (q, q)."""
         lambdas = self.normal.elimination.lambdas
         if factor == self._layout.eliminated.name:
             return lambdas.e
         return next(
-            L for block, L in zip(self._layout.rest, lambdas.rest, strict=True) if block.term.name == factor
+            L for block, L in zip(self._layout.rest, lambdas.rest, strict=True) if block.name == factor
         )
 
     def levels(self, factor: str) -> pd.Index:
@@ -75,7 +74,7 @@ class StageNormal:
         blocks = self.normal.elimination.blocks
         if factor == self._layout.eliminated.name:
             return blocks.e
-        at = [block.term.name for block in self._layout.rest].index(factor)
+        at = [block.name for block in self._layout.rest].index(factor)
         return blocks.rest[at]
 
     @cached_property
@@ -165,11 +164,24 @@ class StageNormal:
         if factor == layout.eliminated.name:
             d = Parts(combinations, d.rest)
         else:
-            block = next(b for b in layout.rest if b.term.name == factor)
+            block = next(b for b in layout.rest if b.name == factor)
             d.rest[block.slice] = combinations.reshape(-1, m)
         return self.normal.elimination.lambdas.by_factor(self.normal.covariances(d))[factor]
 
 
 def stage_two_normal(coef: CoefficientsResult) -> StageNormal:
     """Stage 2's own; of the first component where it mixes several draws of Sigma."""
-    return StageNormal(coef.mixture.components[0].normal, coef.spec.fixed_names)
+    normal = coef.mixture.components[0].normal
+    terms = random_terms(coef, normal.elimination.operator.layout)
+    return StageNormal(normal, coef.spec.fixed_names, terms)
+
+
+def random_terms(coef: CoefficientsResult, layout: RowLayout) -> dict[str, RandomTerm]:
+    """Stage 2's random terms in the formula's order, their codes in the layout's order of rows."""
+    columns = {block.name: block.columns for block in layout.blocks}
+    out: dict[str, RandomTerm] = {}
+    for name in coef.spec.factors:
+        own = coef.varcorr.block(name)
+        grouping = Grouping(name, layout.level_codes(name), coef.spec.group(name).levels)
+        out[name] = RandomTerm(grouping, own.names, columns[name], own.free)
+    return out

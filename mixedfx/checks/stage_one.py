@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from mixedfx.checks.stage_normal import StageNormal
 from mixedfx.coefficients.laplace_normal import LaplaceNormal
 from mixedfx.grouping import Grouping
-from mixedfx.linalg.bordered import Border
 from mixedfx.linalg.elimination import eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
-from mixedfx.predictors import Predictors
+from mixedfx.predictors import Predictors, RandomTerm
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
@@ -100,40 +99,34 @@ def stage_one_normal(
     where[layout.order] = np.arange(layout.n_rows)
     own_names = set(fixed_names)
     kept = tuple(name for name in coef.spec.fixed_names if name in own_names)
-    predictors = _subset(layout, where[rows], coef.spec.fixed_names, kept)
+    predictors = _subset(coef, layout, where[rows], kept)
     own = arrange(predictors)
     blocks = component.varcorr.align(predictors.terms).blocks
     lambdas = Lambdas.of(own, {block.factor: block.factor_matrix() for block in blocks})
     at = where[rows][own.order]
-    border = _subset_border(component.normal.border, at)
-    normal = LaplaceNormal(eliminate(row_operator(own), lambdas, elimination.omega[at]), border)
-    return StageNormal(normal, kept)
-
-
-def _subset_border(border: Border, at: NDArray[np.int64]) -> Border | None:
-    """Thresholds of some rows; of the curvature between thresholds, known in sum only, they get their share."""
-    if not border.size:
-        return None
-    between = border.A + np.diag(border.K.sum(axis=0))
-    K = border.K[at]
-    return Border(K, np.diag(-K.sum(axis=0)) + between * (len(at) / len(border.K)))
+    curvature = elimination.curvature.take(at)
+    operator = row_operator(own.with_thresholds(layout.n_thresholds))
+    terms = {term.name: term for term in predictors.terms}
+    return StageNormal(LaplaceNormal(eliminate(operator, lambdas, curvature)), kept, terms)
 
 
 def _subset(
-    layout: RowLayout, at: NDArray[np.int64], names: tuple[str, ...], kept: tuple[str, ...]
+    coef: CoefficientsResult, layout: RowLayout, at: NDArray[np.int64], kept: tuple[str, ...]
 ) -> Predictors:
     """Some of the sorted rows as predictors, with the levels that occur in them."""
-    codes: Mapping[str, NDArray[np.integer]] = {
-        layout.eliminated.name: np.searchsorted(layout.ptr, at, side="right") - 1,
-        **{block.term.name: layout.codes[k][at] for k, block in enumerate(layout.rest)},
-    }
     terms = []
-    for term in (layout.eliminated, *(block.term for block in layout.rest)):
-        used, position = np.unique(codes[term.name], return_inverse=True)
-        grouping = Grouping(term.name, position.astype(np.int32), term.grouping.levels[used])
-        terms.append(replace(term, grouping=grouping))
+    for block in layout.blocks:
+        used, position = np.unique(layout.level_codes(block.name)[at], return_inverse=True)
+        levels = coef.spec.group(block.name).levels[used]
+        grouping = Grouping(block.name, position.astype(np.int32), levels)
+        own = coef.varcorr.block(block.name)
+        terms.append(RandomTerm(grouping, own.names, block.columns, own.free))
+    names = coef.spec.fixed_names
+    n_features = len(layout.features.position)
     return Predictors(
-        features=layout.features[at],
+        features=np.column_stack([layout.feature(i)[at] for i in range(n_features)])
+        if n_features
+        else np.zeros((len(at), 0)),
         fixed_names=kept,
         fixed_columns=layout.fixed_columns[np.array([names.index(name) for name in kept], dtype=int)],
         terms=tuple(terms),

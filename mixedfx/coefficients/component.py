@@ -44,11 +44,10 @@ class Component:
     @classmethod
     def of(cls, problem: Problem, varcorr: VarCorr, mode: Mode) -> Component:
         """At the mode that a solver found."""
-        x, alpha = mode.point.x, mode.point.alpha
-        here = problem.evaluate(mode.eta, alpha)
-        elimination = eliminate(problem.operator, problem.lambdas, here.curvature)
-        normal = LaplaceNormal(elimination, here.border)
-        return cls(varcorr, problem.beta(x), problem.b(x), alpha, normal)
+        point, curvature = mode.projection.point, mode.projection.reduction.curvature
+        normal = LaplaceNormal(eliminate(problem.operator, problem.lambdas, curvature))
+        alpha = problem.alpha(point.rest).copy()
+        return cls(varcorr, problem.beta(point), problem.b(point), alpha, normal)
 
 
 @dataclass(frozen=True, eq=False)

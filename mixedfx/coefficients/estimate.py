@@ -19,7 +19,6 @@ from mixedfx.progress import reporter
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
-    from mixedfx.coefficients.problem import Point
     from mixedfx.progress import Report
 
 SOLVERS = ("newton-cg",)
@@ -111,14 +110,14 @@ def estimate_coefficients(
     components: list[Component] = []
     modes: list[Mode] = []
     with reporter(progress) as report:
-        for draw in (d.align(design.predictors.terms) for d in draws):
-            problem = Problem.of(design, chosen, draw)
-            first: Point | None = None
+        aligned = [draw.align(design.predictors.terms) for draw in draws]
+        problem = Problem.of(design, chosen, aligned[0])
+        first = start_from(problem, *start.aligned_to(design.predictors)) if start is not None else None
+        for draw in aligned:
+            problem = problem.at(draw)
             if components:
                 last = components[-1]
                 first = start_from(problem, last.beta, last.b, last.alpha)
-            elif start is not None:
-                first = start_from(problem, *start.aligned_to(design.predictors))
             modes.append(newton_cg(problem, tol=tol, start=first, report=report))
             components.append(Component.of(problem, draw, modes[-1]))
     failed = [mode for mode in modes if not mode.converged]
@@ -185,9 +184,9 @@ def _stats(modes: Sequence[Mode]) -> dict[str, Any]:
         "newton_iterations": len(history),
         "cg_iterations": sum(step.cg_iterations for step in history),
         "passes": sum(mode.passes for mode in modes),
-        "grad_norm": max(mode.grad_norm for mode in modes),
+        "grad_norm": max(mode.projection.scaled_norm for mode in modes),
         "decrement": max(mode.decrement for mode in modes),
-        "objective": modes[-1].objective,
+        "objective": modes[-1].projection.objective,
         "seconds": float(np.sum([mode.seconds for mode in modes])),
         "history": tuple(history),
     }

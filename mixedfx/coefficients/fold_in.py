@@ -52,7 +52,7 @@ def fold_in(
         thresholds = component.alpha if family.has_thresholds else None
         problem = Problem.of(Design(y, weights, new, spec), family, varcorr, thresholds)
         with reporter(None) as report:
-            modes.append(problem.b(newton_cg(problem, tol=tol, report=report).point.x))
+            modes.append(problem.b(newton_cg(problem, tol=tol, report=report).projection.point))
     return {
         term.name: pd.DataFrame(
             np.mean([mode[term.name] for mode in modes], axis=0),

@@ -97,7 +97,7 @@ def _as_columns(component: Component, predictors: Predictors, rows: NDArray[np.i
     m = np.arange(len(rows))
     e = np.zeros((layout.n_levels, layout.q, len(rows)))
     rest = np.zeros((layout.n_rest, len(rows)))
-    blocks = {block.term.name: block for block in layout.rest}
+    blocks = {block.name: block for block in layout.rest}
     for term in predictors.terms:
         known = term.grouping.codes[rows] >= 0
         codes, z = term.grouping.codes[rows][known], predictors.z(term)[rows][known]
@@ -107,7 +107,7 @@ def _as_columns(component: Component, predictors: Predictors, rows: NDArray[np.i
             block = blocks[term.name]
             at = block.start + codes[:, None] * block.q + np.arange(block.q)
             rest[at, m[known][:, None]] = z
-    rest[layout.beta_start :] = predictors.X()[rows].T
+    rest[layout.beta_start : layout.alpha_start] = predictors.X()[rows].T
     return Parts(e, rest)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +11,20 @@ from numpy.typing import NDArray
 from mixedfx.design import Design
 from mixedfx.families import Family
 from mixedfx.families.cumulative import as_cumulative
-from mixedfx.linalg.bordered import Border, no_border
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts, RowOperator
-from mixedfx.linalg.threads import launch
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """The unknowns: x = (u, beta), and the thresholds alpha, shape (M - 1,), empty for families without."""
+class Point(NamedTuple):
+    """The unknowns in u coordinates: of the eliminated factor (J_e, q_e), and the rest vector (n_rest,)."""
 
-    x: Parts
-    alpha: Floats
-
-    def moved(self, x: Parts, alpha: Floats, t: float) -> Point:
-        """This point plus t times a step."""
-        return Point(Parts(self.x.e + t * x.e, self.x.rest + t * x.rest), self.alpha + t * alpha)
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The data's part of F: sum w l, w l' and w l'' (N,), and the thresholds' gradient and border."""
-
-    loss: float
-    slope: Floats
-    curvature: Floats
-    alpha_slope: Floats
-    border: Border
+    e: Floats
+    rest: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,120 +33,102 @@ class Problem:
 
     Attributes
     ----------
-    y, weights, offset
-        Shape (N,), sorted.
-    auxiliary
-        What the family's density needs besides eta and is not estimated: sigma^2, or thresholds that are known.
-    free_thresholds
-        Whether thresholds are estimated.
-    n_categories
-        M, for families with thresholds.
+    y
+        Shape (N,), sorted: float64, or integers for families with categories.
+    weights, offset
+        float64, shape (N,), sorted; empty where all are 1, or 0.
+    sigma2
+        Residual variance, 1 for families without.
+    known_alpha
+        Thresholds that are known; empty where the family has none or they are estimated.
+    category_weights
+        Weight of each category, shape (M,), for families with thresholds, else empty.
+    constant
+        What of F depends neither on coefficients nor on thresholds.
     """
 
     operator: RowOperator
     lambdas: Lambdas
     family: Family
-    auxiliary: object
-    y: Floats
+    y: NDArray
     weights: Floats
     offset: Floats
-    free_thresholds: bool = False
-    n_categories: int = 0
+    sigma2: float
+    known_alpha: Floats
+    category_weights: Floats
+    constant: float
 
     @classmethod
     def of(
         cls, design: Design, family: Family, varcorr: VarCorr, thresholds: Floats | None = None
     ) -> Problem:
         """Sort the rows and arrange the covariances as the rows are; given `thresholds` are not estimated."""
-        layout = arrange(design.predictors)
-        factors = {b.factor: b.factor_matrix() for b in varcorr.align(design.predictors.terms).blocks}
-        order = layout.order
-        levels = design.response_levels
+        predictors = design.predictors
+        layout = arrange(predictors)
+        order, sigma2 = layout.order, varcorr.sigma2 or 1.0
+        y = design.y[order]
+        weights = design.weights[order] if design.weighted else np.zeros(0)
+        categories = np.zeros(0)
+        if family.has_thresholds:
+            n_categories = len(design.response_levels) if design.response_levels is not None else 2
+            categories = np.bincount(y.astype(np.int64), weights if len(weights) else None, n_categories)
+            if thresholds is None:
+                layout = layout.with_thresholds(n_categories - 1)
         return cls(
-            row_operator(layout),
-            Lambdas.of(layout, factors),
-            family,
-            varcorr.sigma2 if family.has_sigma else thresholds,
-            design.y[order],
-            design.weights[order],
-            design.predictors.offset[order],
-            family.has_thresholds and thresholds is None,
-            0 if levels is None else len(levels),
+            operator=row_operator(layout),
+            lambdas=_lambdas(layout, varcorr),
+            family=family,
+            y=y,
+            weights=weights,
+            offset=predictors.offset[order] if predictors.has_offset else np.zeros(0),
+            sigma2=sigma2,
+            known_alpha=np.zeros(0) if thresholds is None else thresholds,
+            category_weights=categories.astype(float),
+            constant=family.loss_constant(y, weights, sigma2),
+        )
+
+    def at(self, varcorr: VarCorr) -> Problem:
+        """The same data at other covariances."""
+        sigma2 = varcorr.sigma2 or 1.0
+        return replace(
+            self,
+            lambdas=_lambdas(self.layout, varcorr),
+            sigma2=sigma2,
+            constant=self.family.loss_constant(self.y, self.weights, sigma2),
         )
 
     @property
     def layout(self) -> RowLayout:
         return self.operator.layout
 
-    def penalty(self, x: Parts) -> float:
-        """|u|^2 / 2."""
-        random = x.rest[: self.layout.beta_start]
-        return 0.5 * float(np.vdot(x.e, x.e) + np.vdot(random, random))
-
-    def evaluate(self, eta: Floats, alpha: Floats) -> Evaluation:
-        """Loss and derivatives at a linear predictor and thresholds."""
-        if self.family.compiled_kind is not None:
-            from mixedfx.families import compiled
-
-            kind, number, n = self.family.compiled_kind, self._number, len(eta)
-            loss, slope, curvature = launch(compiled.evaluate, n, kind, self.y, eta, self.weights, number)
-        else:
-            d = self.family.derivatives(self.y, eta, self.auxiliary_at(alpha))
-            loss = self.loss_along(eta, eta, 0.0, alpha)
-            slope, curvature = self.weights * d.d1, self.weights * d.d2
-        if not self.free_thresholds:
-            return Evaluation(loss, slope, curvature, np.zeros(0), no_border(len(self.y)))
-        terms = as_cumulative(self.family).threshold_terms(self.y, eta, self.weights, alpha)
-        border = Border(terms.K, terms.hessian())
-        return Evaluation(loss, slope, curvature, terms.gradient, border)
-
-    def loss_along(self, eta: Floats, direction: Floats, t: float, alpha: Floats) -> float:
-        """sum_r w_r l(y_r, eta_r + t direction_r); infinite where thresholds do not increase."""
-        if (np.diff(alpha) <= 0).any():
-            return np.inf
-        if self.family.compiled_kind is not None:
-            from mixedfx.families import compiled
-
-            kind, number, n = self.family.compiled_kind, self._number, len(eta)
-            return launch(compiled.loss_along, n, kind, self.y, eta, direction, t, self.weights, number)
-        loss = self.family.loss(self.y, eta + t * direction, self.auxiliary_at(alpha))
-        return float(self.weights @ loss)
-
-    def auxiliary_at(self, alpha: Floats) -> object:
-        """The family's auxiliary parameter with thresholds as they are at the moment."""
-        return alpha if self.free_thresholds else self.auxiliary
-
-    def eta(self, x: Parts) -> Floats:
-        """Linear predictor at (u, beta), shape (N,)."""
-        return self.offset + self.operator.matvec(self.lambdas.times(x))[:, 0]
+    def alpha(self, rest: Floats) -> Floats:
+        """Thresholds: those of a rest vector, or those that are known."""
+        return rest[self.layout.alpha_start :] if self.layout.n_thresholds else self.known_alpha
 
     def start(self) -> Point:
         """u = 0, and intercept or thresholds from the mean response."""
-        rest = np.zeros((self.layout.n_rest, 1))
-        mean_offset = float(np.average(self.offset, weights=self.weights))
+        rest = np.zeros(self.layout.n_rest)
+        mean_offset = 0.0
+        if len(self.offset):
+            mean_offset = float(np.average(self.offset, weights=self.weights if len(self.weights) else None))
         intercept = np.flatnonzero(self.layout.fixed_columns < 0)
         if intercept.size:
-            constant = self.family.start_eta(self.y, self.weights) - mean_offset
-            rest[self.layout.beta_start + intercept[0]] = constant
-        return Point(Parts(np.zeros((self.layout.n_levels, self.layout.q, 1)), rest), self.start_alpha())
+            mean = float(np.average(self.y, weights=self.weights if len(self.weights) else None))
+            rest[self.layout.beta_start + intercept[0]] = self.family.start_eta(mean) - mean_offset
+        if self.layout.n_thresholds:
+            own = as_cumulative(self.family).marginal_thresholds(self.category_weights)
+            rest[self.layout.alpha_start :] = own + mean_offset
+        return Point(np.zeros((self.layout.n_levels, self.layout.q)), rest)
 
-    def start_alpha(self) -> Floats:
-        """Thresholds of a model without predictors; empty where none are estimated."""
-        if not self.free_thresholds:
-            return np.zeros(0)
-        mean_offset = float(np.average(self.offset, weights=self.weights))
-        family = as_cumulative(self.family)
-        return family.start_thresholds(self.y, self.weights, self.n_categories) + mean_offset
-
-    def b(self, x: Parts) -> dict[str, Floats]:
+    def b(self, point: Point) -> dict[str, Floats]:
         """Conditional modes b = Lambda u, factor -> (J, q)."""
-        return {k: v[:, :, 0] for k, v in self.lambdas.by_factor(self.lambdas.times(x)).items()}
+        parts = Parts(point.e[:, :, None], point.rest[:, None])
+        return {k: v[:, :, 0] for k, v in self.lambdas.by_factor(self.lambdas.times(parts)).items()}
 
-    def beta(self, x: Parts) -> Floats:
+    def beta(self, point: Point) -> Floats:
         """Fixed effects, shape (p,)."""
-        return x.rest[self.layout.beta_start :, 0]
+        return point.rest[self.layout.beta_start : self.layout.alpha_start].copy()
 
-    @property
-    def _number(self) -> float:
-        """The auxiliary parameter where it is a number; compiled code wants one in any case."""
-        return self.auxiliary if isinstance(self.auxiliary, float) else 1.0
+
+def _lambdas(layout: RowLayout, varcorr: VarCorr) -> Lambdas:
+    return Lambdas.of(layout, {block.factor: block.factor_matrix() for block in varcorr.blocks})

@@ -5,14 +5,14 @@
 | ``fixef.csv`` | name, estimate, se |
 | ``ranef-<k>.parquet`` | level, and each coefficient's conditional mode, mean over the components |
 | ``b-<i>-<k>.parquet`` | conditional modes of factor k at the i-th covariances |
-| ``rows.parquet`` | level codes and features of the rows, and each component's curvature weights: with them standard errors, draws and intervals are computed as they were before |
+| ``rows.parquet`` | level codes and features of the rows, sorted, and each component's curvature weights: with them standard errors, draws and intervals are computed as they were before |
 | ``result.json`` | formula and encoding of new data, family, convergence, and for each component its covariances (lme4's frame) and fixed effects |
 """  # noqa: E501
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from mixedfx.errors import DataError
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.grouping import Grouping
 from mixedfx.jsonable import jsonable
-from mixedfx.linalg.bordered import Border, no_border
+from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.elimination import eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
@@ -38,7 +38,7 @@ from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.predictors import Predictors, RandomTerm
 from mixedfx.varcorr import VarCorr
 
-FORMAT = "mixedfx-coefficients/1"
+FORMAT = "mixedfx-coefficients/2"
 
 
 def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
@@ -46,17 +46,16 @@ def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     layout = result.mixture.components[0].normal.elimination.operator.layout
-    terms = _terms(layout, result.spec)
     pd.DataFrame({"estimate": result.fixef, "se": result.fixef_se}).to_csv(
         folder / "fixef.csv", index_label="name"
     )
     for k, frame in enumerate(result.ranef.values()):
         frame.to_parquet(folder / f"ranef-{k}.parquet")
     for i, component in enumerate(result.mixture.components):
-        for k, term in enumerate(terms):
-            modes = pd.DataFrame(component.b[term.name], columns=list(term.names))
+        for k, name in enumerate(result.spec.factors):
+            modes = pd.DataFrame(component.b[name], columns=list(component.varcorr.block(name).names))
             modes.to_parquet(folder / f"b-{i}-{k}.parquet")
-    pq.write_table(_rows_table(result, layout, terms), folder / "rows.parquet")
+    pq.write_table(_rows_table(result, layout), folder / "rows.parquet")
     rest = {
         "format": FORMAT,
         "spec": result.spec.to_dict(),
@@ -70,12 +69,12 @@ def save_coefficients(result: CoefficientsResult, folder: str | Path) -> None:
                 "covariances": c.varcorr.to_frame(),
                 "beta": c.beta,
                 "alpha": c.alpha,
-                "border": c.normal.border.A,
+                "gap": c.normal.elimination.curvature.gap,
             }
             for c in result.mixture.components
         ],
         "fixed_columns": layout.fixed_columns.tolist(),
-        "terms": [{"names": t.names, "columns": t.columns.tolist(), "free": t.free.tolist()} for t in terms],
+        "terms": [_term(result, layout, name) for name in result.spec.factors],
         "stats": {**result.stats, "history": [asdict(step) for step in result.stats["history"]]},
     }
     text = json.dumps(jsonable(rest), indent=1, ensure_ascii=False)
@@ -111,22 +110,24 @@ def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
     spec = DesignSpec.from_dict(saved["spec"])
     table = pq.read_table(folder / "rows.parquet")
     predictors = _predictors(table, saved, spec)
-    operator = row_operator(arrange(predictors))
+    # The rows are saved in sorted order; draws of their noise go by the caller's row numbers.
+    layout = replace(arrange(predictors), order=_column(table, "row").copy())
+    category = _column(table, "category").copy() if "category" in table.column_names else None
+    operator = row_operator(layout.with_thresholds(len(saved["components"][0]["gap"])))
     components = []
     for i, own in enumerate(saved["components"]):
         varcorr = VarCorr.from_frame(pd.DataFrame(own["covariances"])).align(predictors.terms)
         lambdas = Lambdas.of(operator.layout, {b.factor: b.factor_matrix() for b in varcorr.blocks})
-        omega = _column(table, f"omega-{i}")[operator.layout.order]
+        curvature = Curvature.of(_column(table, f"omega-{i}").copy())
+        if category is not None:
+            gap = np.array(own["gap"], dtype=float)
+            curvature = Curvature(curvature.omega, _column(table, f"upper-{i}").copy(), category, gap)
         b = {
             name: pd.read_parquet(folder / f"b-{i}-{k}.parquet").to_numpy()
             for k, name in enumerate(spec.factors)
         }
         alpha = np.array(own["alpha"], dtype=float)
-        K = [_column(table, f"border-{i}-{m}")[operator.layout.order] for m in range(len(alpha))]
-        border = no_border(len(omega))
-        if K:
-            border = Border(np.column_stack(K), np.array(own["border"], dtype=float))
-        normal = LaplaceNormal(eliminate(operator, lambdas, omega), border)
+        normal = LaplaceNormal(eliminate(operator, lambdas, curvature))
         components.append(Component(varcorr, np.array(own["beta"], dtype=float), b, alpha, normal))
     history = tuple(NewtonStep(**step) for step in saved["stats"]["history"])
     return CoefficientsResult(
@@ -141,20 +142,21 @@ def _load(folder: Path, saved: dict[str, Any]) -> CoefficientsResult:
     )
 
 
-def _terms(layout: RowLayout, spec: DesignSpec) -> list[RandomTerm]:
-    """The random terms in the formula's order."""
-    by_name = {t.name: t for t in (layout.eliminated, *(block.term for block in layout.rest))}
-    return [by_name[name] for name in spec.factors]
+def _term(result: CoefficientsResult, layout: RowLayout, factor: str) -> dict[str, Any]:
+    block = result.varcorr.block(factor)
+    columns = next(own.columns for own in layout.blocks if own.name == factor)
+    return {"names": block.names, "columns": columns.tolist(), "free": block.free.tolist()}
 
 
-def _rows_table(result: CoefficientsResult, layout: RowLayout, terms: list[RandomTerm]) -> pa.Table:
-    columns: dict[str, NDArray] = {f"code-{k}": t.grouping.codes for k, t in enumerate(terms)}
-    features = layout.in_caller_order(layout.features)
-    columns |= {f"feature-{i}": features[:, i] for i in range(features.shape[1])}
+def _rows_table(result: CoefficientsResult, layout: RowLayout) -> pa.Table:
+    columns: dict[str, NDArray] = {"row": layout.order}
+    columns |= {f"code-{k}": layout.level_codes(name) for k, name in enumerate(result.spec.factors)}
+    columns |= {f"feature-{i}": layout.feature(i) for i in range(len(layout.features.position))}
     for i, component in enumerate(result.mixture.components):
-        columns[f"omega-{i}"] = layout.in_caller_order(component.normal.elimination.omega)
-        K = layout.in_caller_order(component.normal.border.K)
-        columns |= {f"border-{i}-{m}": K[:, m] for m in range(K.shape[1])}
+        curvature = component.normal.elimination.curvature
+        columns[f"omega-{i}"] = curvature.omega
+        if curvature.has_thresholds:
+            columns[f"upper-{i}"], columns["category"] = curvature.upper, curvature.category
     return pa.table(columns)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.coefficients.problem import Point, Problem
-from mixedfx.linalg.operator import Parts
 
 Floats = NDArray[np.float64]
 
@@ -19,10 +18,10 @@ def start_from(problem: Problem, beta: Floats, b: Mapping[str, Floats], alpha: F
     Thresholds of another number of categories are no start; the problem's own are taken then.
     """
     layout, lambdas = problem.layout, problem.lambdas
-    e = np.linalg.pinv(lambdas.e) @ b[layout.eliminated.name][:, :, None]
-    rest = np.zeros((layout.n_rest, 1))
+    rest = problem.start().rest
     for block, factor in zip(layout.rest, lambdas.rest, strict=True):
-        rest[block.slice, 0] = (b[block.term.name] @ np.linalg.pinv(factor).T).ravel()
-    rest[layout.beta_start :, 0] = beta
-    own = problem.start_alpha()
-    return Point(Parts(e, rest), alpha if len(alpha) == len(own) else own)
+        rest[block.slice] = (b[block.name] @ np.linalg.pinv(factor).T).ravel()
+    rest[layout.beta_start : layout.alpha_start] = beta
+    if len(alpha) == layout.n_thresholds:
+        rest[layout.alpha_start :] = alpha
+    return Point(b[layout.eliminated.name] @ np.linalg.pinv(lambdas.e).T, rest)

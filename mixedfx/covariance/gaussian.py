@@ -88,7 +88,8 @@ class GaussianPoint:
             self.problem.operator.rmatvec(self.elimination.omega[:, None] * y)
         )
         x_rest = self.dense.solve(self.elimination.reduce(rhs))
-        solution, fitted = self.elimination.recover(rhs, x_rest)
+        solution = self.elimination.recover(rhs, x_rest)
+        fitted = self.problem.operator.matvec(self.elimination.lambdas.times(solution))
         return solution, self.problem.y - fitted[:, 0]
 
     @property
@@ -174,7 +175,7 @@ class GaussianPoint:
         layout, space = self.problem.layout, self.problem.space
         e = np.zeros((layout.n_levels, layout.q, space.size))
         rest = np.zeros((layout.n_rest, space.size))
-        blocks = {block.term.name: block for block in layout.rest}
+        blocks = {block.name: block for block in layout.rest}
         for column, entry in enumerate(space.entries):
             name = space.terms[entry.term].name
             a = self._level_scores[name] @ space.basis(entry)
@@ -199,7 +200,7 @@ class GaussianPoint:
             if trace is None:
                 singular.append(block)
             else:
-                traces[block.term.name] = trace
+                traces[block.name] = trace
         if singular:
             G = self._full_reduced()
             for block in singular:
@@ -207,7 +208,7 @@ class GaussianPoint:
                 own = level_blocks(G, block).sum(axis=0)
                 taken = (H @ columns).reshape(len(G), block.n_levels, block.q)
                 columns = columns.reshape(len(G), block.n_levels, block.q)
-                traces[block.term.name] = own - np.einsum("rja,rjb->ab", columns, taken)
+                traces[block.name] = own - np.einsum("rja,rjb->ab", columns, taken)
         return traces
 
     def _full_reduced(self) -> Floats:

@@ -71,7 +71,7 @@ class _State:
         self.terms = predictors.terms
         self.X = predictors.X()
         self.Z = [predictors.z(term) for term in self.terms]
-        eta = np.full(design.n_rows, family.start_eta(design.y, design.weights))
+        eta = np.full(design.n_rows, family.start_eta(float(np.average(design.y, weights=design.weights))))
         variance = 1.0
         if family.has_sigma:
             variance = float(np.average((design.y - eta) ** 2, weights=design.weights)) or 1.0

@@ -30,10 +30,12 @@ class Family(ABC):
     """Whether the family has a residual variance, which VarCorr then carries."""
     has_thresholds: ClassVar[bool] = False
     """Whether thresholds take the place of the intercept."""
+    has_classes: ClassVar[bool] = False
+    """Whether the response is a class, numbered 0, 1, ...: a small integer holds it."""
     hessian_bound: ClassVar[float | None] = None
     """The supremum of l'' over eta where it is finite (Boehning & Lindsay 1988), for fixed-Hessian solvers."""
-    compiled_kind: ClassVar[int | None] = None
-    """The family's number in `mixedfx.families.compiled`; None where it is not there."""
+    compiled_kind: ClassVar[int]
+    """The family's number in `mixedfx.families.compiled`."""
 
     @abstractmethod
     def check_values(self, y: Array, name: str) -> None:
@@ -55,13 +57,17 @@ class Family(ABC):
         """What ``-sum w l`` lacks of the log density because it depends on the weights."""
         return 0.0
 
+    def loss_constant(self, y: Array, weights: Array, sigma2: float) -> float:  # noqa: ARG002
+        """What of ``sum w l`` does not depend on eta and thresholds; empty `weights` are all 1."""
+        return 0.0
+
     @abstractmethod
     def mean(self, eta: Array, auxiliary: object = None) -> Array:
         """E[y | eta], the inverse link."""
 
     @abstractmethod
-    def start_eta(self, y: Array, weights: Array) -> float:
-        """A constant eta to start from: the link of the weighted mean response."""
+    def start_eta(self, mean: float) -> float:
+        """A constant eta to start from: the link of a mean response."""
 
     @abstractmethod
     def sample(

@@ -13,8 +13,9 @@ from mixedfx.families.base import Array, Derivatives, Family
 
 class Bernoulli(Family):
     name: ClassVar[str] = "bernoulli"
+    has_classes: ClassVar[bool] = True
     hessian_bound: ClassVar[float | None] = 0.25
-    compiled_kind: ClassVar[int | None] = 1
+    compiled_kind: ClassVar[int] = 1
 
     def check_values(self, y: Array, name: str) -> None:
         if not np.isin(y, (0.0, 1.0)).all():
@@ -41,8 +42,8 @@ class Bernoulli(Family):
     def mean(self, eta: Array, auxiliary: object = None) -> Array:  # noqa: ARG002
         return expit(eta)
 
-    def start_eta(self, y: Array, weights: Array) -> float:
-        return float(logit(np.clip(np.average(y, weights=weights), 1e-6, 1 - 1e-6)))
+    def start_eta(self, mean: float) -> float:
+        return float(logit(np.clip(mean, 1e-6, 1 - 1e-6)))
 
     def sample(
         self,

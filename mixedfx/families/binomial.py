@@ -17,9 +17,7 @@ _LOGISTIC = Bernoulli()
 class Binomial(Family):
     name: ClassVar[str] = "binomial"
     hessian_bound: ClassVar[float | None] = 0.25
-    compiled_kind: ClassVar[int | None] = (
-        1  # a trial's loss is bernoulli's, averaged over successes and failures
-    )
+    compiled_kind: ClassVar[int] = 1  # a trial's loss is bernoulli's, averaged over successes and failures
 
     def check_values(self, y: Array, name: str) -> None:
         bad = y[(y < 0) | (y > 1)]
@@ -48,8 +46,8 @@ class Binomial(Family):
     def mean(self, eta: Array, auxiliary: object = None) -> Array:
         return _LOGISTIC.mean(eta, auxiliary)
 
-    def start_eta(self, y: Array, weights: Array) -> float:
-        return _LOGISTIC.start_eta(y, weights)
+    def start_eta(self, mean: float) -> float:
+        return _LOGISTIC.start_eta(mean)
 
     def sample(
         self,

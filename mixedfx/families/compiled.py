@@ -1,4 +1,4 @@
-"""The families' formulas in Numba: loss, gradient and curvature of all rows in one traversal.
+"""The families' formulas in Numba: loss, gradient and curvature of a row.
 
 The same numbers as `Family.loss` and `Family.derivatives` (a test compares them), for solvers in which these would
 take most of the time. `kind` is `Family.compiled_kind`.
@@ -8,50 +8,42 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numba import njit, prange
+from numba import njit
+
+# As the kernels that call it; see `mixedfx.linalg.rows`.
+_OPTIONS = {"inline": "always", "error_model": "numpy", "_nrt": False}
 
 GAUSSIAN = 0
 LOGISTIC = 1
 POISSON = 2
+CUMULATIVE = 3
 
-_LOG_2PI = math.log(2 * math.pi)
 
+@njit(**_OPTIONS)
+def row_terms(kind, y, eta, sigma2, high_alpha, low_alpha):
+    """What a row adds, in six numbers: (linear, factor, d1, d2, t, curvature above).
 
-@njit(inline="always")
-def _terms(kind, y, eta, auxiliary):
-    """(l, l', l'') of one row."""
+    The loss without its constants is ``linear + log(factor)``, factor >= 1, so that the logarithms of many rows can be
+    taken at once; d1 and d2 are its derivatives in eta. `t` and the last number are the share of d1 and d2 that the
+    threshold above the row's category has: -dl/d alpha_y and d^2 l/d alpha_y^2. The thresholds around the category are
+    +-inf at the ends; what depends on thresholds alone (the distance between neighbours) is left out.
+    """
     if kind == LOGISTIC:
         t = math.exp(-abs(eta))  # at most 1: no overflow, and l'' stays above 0 far out
         upper = 1.0 / (1.0 + t)
         p = upper if eta >= 0.0 else t * upper
-        return max(eta, 0.0) - y * eta + math.log1p(t), p - y, t * upper * upper
+        return max(eta, 0.0) - y * eta, 1.0 + t, p - y, t * upper * upper, 0.0, 0.0
+    if kind == CUMULATIVE:
+        a, c = high_alpha - eta, low_alpha - eta
+        ta, tc = math.exp(-abs(a)), math.exp(-abs(c))
+        ua, uc = 1.0 / (1.0 + ta), 1.0 / (1.0 + tc)
+        above = ta * ua if a >= 0.0 else ua  # F(-a)
+        below = uc if c >= 0.0 else tc * uc  # F(c)
+        fa, fc = ta * ua * ua, tc * uc * uc
+        linear = max(-a, 0.0) + max(c, 0.0)
+        return linear, (1.0 + ta) * (1.0 + tc), above - below, fa + fc, above, fa
     if kind == POISSON:
         mean = math.exp(eta)
-        return mean - y * eta + math.lgamma(y + 1.0), mean - y, mean
+        return mean - y * eta, 1.0, mean - y, mean, 0.0, 0.0
     e = eta - y
-    return 0.5 * (e * e / auxiliary + math.log(auxiliary) + _LOG_2PI), e / auxiliary, 1.0 / auxiliary
-
-
-@njit(parallel=True, cache=True)
-def evaluate(kind, y, eta, weights, auxiliary):
-    """(sum w l, w l', w l''); all arrays of shape (N,)."""
-    n = y.shape[0]
-    d1, d2 = np.empty(n), np.empty(n)
-    loss = 0.0
-    for r in prange(n):
-        value, first, second = _terms(kind, y[r], eta[r], auxiliary)
-        loss += weights[r] * value
-        d1[r] = weights[r] * first
-        d2[r] = weights[r] * second
-    return loss, d1, d2
-
-
-@njit(parallel=True, cache=True)
-def loss_along(kind, y, eta, direction, t, weights, auxiliary):
-    """sum w l(y, eta + t direction)."""
-    loss = 0.0
-    for r in prange(y.shape[0]):
-        value, _, _ = _terms(kind, y[r], eta[r] + t * direction[r], auxiliary)
-        loss += weights[r] * value
-    return loss
+    return 0.5 * e * e / sigma2, 1.0, e / sigma2, 1.0 / sigma2, 0.0, 0.0

@@ -47,10 +47,20 @@ def gap_matrix(gap: Array) -> Array:
     return (differences.T * gap) @ differences
 
 
+class Gaps(NamedTuple):
+    """Loss, gradient (M - 1,) and Hessian (M - 1, M - 1) of the distances between neighbouring thresholds."""
+
+    loss: float
+    gradient: Array
+    hessian: Array
+
+
 class Cumulative(Family):
     name: ClassVar[str] = "cumulative"
     has_thresholds: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True
     hessian_bound: ClassVar[float | None] = 0.5
+    compiled_kind: ClassVar[int] = 3
 
     def check_values(self, y: Array, name: str) -> None:
         """Categories are numbered when the response is encoded, which refuses unknown ones."""
@@ -87,10 +97,19 @@ class Cumulative(Family):
         gradient = by_upper + by_lower - np.diff(np.concatenate([[0.0], slope, [0.0]]))
         return ThresholdTerms(K, gradient, inner * (growth + 1) / growth**2)
 
-    def start_thresholds(self, y: Array, weights: Array, n_categories: int) -> Array:
-        """Thresholds of a model without predictors: logits of the cumulative shares."""
-        counts = np.bincount(y.astype(np.int64), weights, n_categories)
-        return logit(np.cumsum(counts)[:-1] / counts.sum())
+    def marginal_thresholds(self, category_weights: Array) -> Array:
+        """Thresholds of a model without predictors: logits of the cumulative shares, shape (M - 1,)."""
+        return logit(np.cumsum(category_weights)[:-1] / category_weights.sum())
+
+    def gaps(self, category_weights: Array, alpha: Array) -> Gaps:
+        """What the distances between thresholds add to sum w l; `category_weights` has shape (M,)."""
+        inner, growth = category_weights[1:-1], np.expm1(np.diff(alpha))
+        slope = -inner / growth
+        return Gaps(
+            loss=-float(inner @ np.log(-np.expm1(-np.diff(alpha)))),
+            gradient=-np.diff(np.concatenate([[0.0], slope, [0.0]])),
+            hessian=gap_matrix(inner * (growth + 1) / growth**2),
+        )
 
     def mean(self, eta: Array, auxiliary: object = None) -> Array:
         """Expected category number, shape (N,)."""
@@ -104,7 +123,7 @@ class Cumulative(Family):
         edges = np.concatenate([np.zeros((len(eta), 1)), below, np.ones((len(eta), 1))], axis=1)
         return np.diff(edges, axis=1)
 
-    def start_eta(self, y: Array, weights: Array) -> float:  # noqa: ARG002
+    def start_eta(self, mean: float) -> float:  # noqa: ARG002
         return 0.0
 
     def sample(

@@ -13,7 +13,7 @@ from mixedfx.families.base import Array, Derivatives, Family
 class Gaussian(Family):
     name: ClassVar[str] = "gaussian"
     has_sigma: ClassVar[bool] = True
-    compiled_kind: ClassVar[int | None] = 0
+    compiled_kind: ClassVar[int] = 0
 
     def check_values(self, y: Array, name: str) -> None:
         """Every finite number is possible."""
@@ -36,8 +36,12 @@ class Gaussian(Family):
     def mean(self, eta: Array, auxiliary: object = None) -> Array:  # noqa: ARG002
         return eta
 
-    def start_eta(self, y: Array, weights: Array) -> float:
-        return float(np.average(y, weights=weights))
+    def loss_constant(self, y: Array, weights: Array, sigma2: float) -> float:
+        total = float(weights.sum()) if len(weights) else len(y)
+        return 0.5 * total * float(np.log(2 * np.pi * sigma2))
+
+    def start_eta(self, mean: float) -> float:
+        return mean
 
     def sample(
         self, eta: Array, rng: np.random.Generator, auxiliary: object = None, weights: Array | None = None

@@ -13,7 +13,7 @@ from mixedfx.families.base import Array, Derivatives, Family
 
 class Poisson(Family):
     name: ClassVar[str] = "poisson"
-    compiled_kind: ClassVar[int | None] = 2
+    compiled_kind: ClassVar[int] = 2
 
     def check_values(self, y: Array, name: str) -> None:
         bad = y[(y < 0) | (y != np.floor(y))]
@@ -41,8 +41,13 @@ class Poisson(Family):
     def mean(self, eta: Array, auxiliary: object = None) -> Array:  # noqa: ARG002
         return np.exp(eta)
 
-    def start_eta(self, y: Array, weights: Array) -> float:
-        return float(np.log(np.average(y, weights=weights)))
+    def loss_constant(self, y: Array, weights: Array, sigma2: float) -> float:  # noqa: ARG002
+        """sum w log y!."""
+        factorials = gammaln(y + 1.0)
+        return float(weights @ factorials if len(weights) else factorials.sum())
+
+    def start_eta(self, mean: float) -> float:
+        return float(np.log(mean))
 
     def sample(
         self,

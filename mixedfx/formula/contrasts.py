@@ -6,7 +6,8 @@ import numpy as np
 
 from mixedfx.formula.evaluate import Array
 from mixedfx.formula.factor import Factor
-from mixedfx.formula.levels import Codes, level_texts
+from mixedfx.formula.levels import level_texts
+from mixedfx.formula.numbering import Codes
 
 
 def factor_columns(factor: Factor, codes: Codes, full: bool) -> dict[str, Array]:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from mixedfx.errors import DataError
 from mixedfx.formula.levels import (
-    Codes,
     factorize,
     find_codes,
     level_texts,
@@ -17,6 +16,7 @@ from mixedfx.formula.levels import (
     levels_to_json,
     some,
 )
+from mixedfx.formula.numbering import Codes
 from mixedfx.formula.transforms import FACTOR_CALLS
 from mixedfx.formula.tree import Call, Name, Node, columns_of, deparse
 from mixedfx.frames import column

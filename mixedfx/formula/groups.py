@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,14 @@ from numpy.typing import NDArray
 from mixedfx.errors import DataError
 from mixedfx.formula.formula import Group
 from mixedfx.formula.levels import (
-    Codes,
     factorize,
     find_codes,
     level_texts,
     levels_from_json,
     levels_to_json,
-    plain_index,
     plain_values,
 )
+from mixedfx.formula.numbering import Codes, LookupTable, find_values, number_values, plain_index
 from mixedfx.frames import column
 
 
@@ -50,16 +51,28 @@ class GroupLevels:
     def name(self) -> str:
         return self.group.name
 
+    @cached_property
+    def _tables(self) -> tuple[LookupTable | None, ...]:
+        return tuple(LookupTable.of(part) for part in self.parts)
+
+    @cached_property
+    def _key_table(self) -> LookupTable | None:
+        return LookupTable.of(pd.Index(self.keys))
+
     def encode(self, frame: pd.DataFrame) -> Codes:
-        """Level of each row, -1 where the fitted data did not have it."""
-        codes = [find_codes(column(frame, c), p) for c, p in zip(self.group.columns, self.parts, strict=True)]
+        """Level of each row, -1 where the fitted data did not have it.
+
+        Raises
+        ------
+        DataError
+            A column is of another type than in the fit.
+        """
+        parts = zip(self.group.columns, self.parts, self._tables, strict=True)
+        codes = [find_codes(column(frame, c), part, table) for c, part, table in parts]
         if len(codes) == 1:
             return codes[0]
-        keys = _combine(codes, [len(p) for p in self.parts])
-        place = np.searchsorted(self.keys, keys)
-        place[place == len(self.keys)] = 0
-        known = (self.keys[place] == keys) & np.all([c >= 0 for c in codes], axis=0)
-        return np.where(known, place, -1).astype(np.int32)
+        keys, sizes = pd.Index(self.keys), [len(p) for p in self.parts]
+        return find_values(lambda rows: _combine(codes, sizes, rows), len(frame), keys, self._key_table)
 
     def row_labels(self, frame: pd.DataFrame) -> pd.Index:
         """The label of each row's level, whether the fitted data had it or not, shape (N,)."""
@@ -93,12 +106,12 @@ def fit_group(group: Group, frame: pd.DataFrame) -> tuple[GroupLevels, Codes]:
     if len(parts) == 1:
         codes, keys, levels = fitted[0][0], np.arange(len(parts[0])), parts[0]
     else:
-        combined = _combine([c for c, _ in fitted], [len(p) for p in parts])
-        unordered, distinct = pd.factorize(combined)
-        order = np.argsort(distinct)
-        rank = np.empty(len(order), dtype=np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        codes, keys = rank[unordered], distinct[order]
+        sizes = [len(p) for p in parts]
+        if np.prod([float(s) for s in sizes]) >= 2**62:
+            raise DataError(f"the columns of '{group.name}' have too many levels to be combined")
+        columns = [c for c, _ in fitted]
+        codes, distinct = number_values(lambda rows: _combine(columns, sizes, rows), len(frame))
+        keys = distinct.to_numpy()
         levels = _combined_levels(parts, keys)
     if len(levels) < 2:
         raise DataError(
@@ -108,13 +121,16 @@ def fit_group(group: Group, frame: pd.DataFrame) -> tuple[GroupLevels, Codes]:
     return GroupLevels(group, parts, keys, levels), codes
 
 
-def _combine(codes: list[Codes], sizes: list[int]) -> NDArray[np.int64]:
-    if np.prod([float(s) for s in sizes]) >= 2**62:
-        raise DataError("the columns of a combined grouping factor have too many levels to be combined")
-    keys = codes[0].astype(np.int64)
-    for more, size in zip(codes[1:], sizes[1:], strict=True):
+def _combine(codes: Sequence[Codes], sizes: Sequence[int], rows: slice) -> NDArray[np.int64]:
+    """Combinations of codes as one number, -1 where one of them is -1."""
+    keys = codes[0][rows].astype(np.int64)
+    known = keys >= 0
+    for own, size in zip(codes[1:], sizes[1:], strict=True):
+        more = own[rows]
         keys *= size
         keys += more
+        known &= more >= 0
+    keys[~known] = -1
     return keys
 
 

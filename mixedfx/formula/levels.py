@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mixedfx.errors import DataError
+from mixedfx.formula.numbering import Codes, LookupTable, find_values, number_values, plain_index
+from mixedfx.formula.text_levels import arrow_text, find_texts, number_texts
 from mixedfx.formula.tree import number_text
-
-Codes = NDArray[np.int32]
+from mixedfx.row_chunks import row_chunks
 
 
 def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
@@ -29,16 +29,12 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
         The values cannot be sorted, or are infinite.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
-        codes, categories = column.cat.codes.to_numpy(), column.cat.categories
-        used = np.bincount(codes, minlength=len(categories)) > 0
-        if not used.all():
-            renumbered = np.cumsum(used, dtype=np.int32) - 1
-            codes = renumbered[codes]
-        return codes.astype(np.int32, copy=False), plain_index(categories[used])
+        return _of_categorical(column)
+    text = arrow_text(column)
+    if text is not None:
+        return number_texts(text)
     try:
-        codes, distinct = pd.factorize(plain_values(column))
-        levels = plain_index(pd.Index(distinct))
-        order = np.asarray(levels.argsort())
+        codes, levels = number_values(lambda rows: plain_values(column.iloc[rows]), len(column))
     except TypeError as error:
         raise DataError(
             f"the values of column '{column.name}' cannot be sorted into levels ({error}); make them all "
@@ -46,19 +42,51 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
         ) from error
     if levels.dtype.kind == "f" and not np.isfinite(levels).all():
         raise DataError(f"column '{column.name}' holds infinite values, which cannot be categories")
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return rank[codes], levels[order]
+    return codes, levels
 
 
-def find_codes(column: pd.Series, levels: pd.Index) -> Codes:
-    """The position of each value in `levels`, -1 where it is not there."""
+def _of_categorical(column: pd.Series) -> tuple[Codes, pd.Index]:
+    codes, categories = column.cat.codes.to_numpy(), column.cat.categories
+    used = np.zeros(len(categories), dtype=bool)
+    for rows in row_chunks(len(codes)):
+        used[codes[rows]] = True
+    if not used.all():
+        renumbered = np.cumsum(used, dtype=np.int32) - 1
+        codes = renumbered[codes]
+    return codes.astype(np.int32, copy=False), plain_index(categories[used])
+
+
+def find_codes(column: pd.Series, levels: pd.Index, table: LookupTable | None = None) -> Codes:
+    """The position of each value in `levels`, -1 where it is not there.
+
+    Integers find equal floats and the reverse; the type otherwise has to be that of the fit.
+
+    Parameters
+    ----------
+    column
+        Values, none missing.
+    levels
+        The levels of the fit.
+    table
+        ``LookupTable.of(levels)``, if the caller keeps it.
+
+    Raises
+    ------
+    DataError
+        The values are of a type that no level is of, such as text where the fit had numbers.
+    """
     if isinstance(column.dtype, pd.CategoricalDtype):
-        place = np.append(levels.get_indexer(plain_index(column.cat.categories)), -1)
-        return place[column.cat.codes.to_numpy()].astype(np.int32)
-    # Looking up each distinct value once is cheaper than each row, and repeats are the rule.
-    codes, distinct = pd.factorize(plain_values(column))
-    return np.append(levels.get_indexer(plain_index(pd.Index(distinct))), -1)[codes].astype(np.int32)
+        categories = plain_index(column.cat.categories)
+        _check_type(column, categories, levels)
+        place = np.append(levels.get_indexer(categories).astype(np.int32), np.int32(-1))
+        return place[column.cat.codes.to_numpy()]
+    _check_type(column, plain_index(pd.Index(plain_values(column.iloc[:1]))), levels)
+    text = arrow_text(column)
+    if text is not None:
+        return find_texts(text, levels)
+    if table is None:
+        table = LookupTable.of(levels)
+    return find_values(lambda rows: plain_values(column.iloc[rows]), len(column), levels, table)
 
 
 def plain_values(column: pd.Series) -> Any:
@@ -73,13 +101,31 @@ def plain_values(column: pd.Series) -> Any:
     return column.array
 
 
-def plain_index(index: pd.Index) -> pd.Index:
-    """An index of levels in the dtype that a plain pandas column of the same values would have."""
-    if index.dtype.kind in "iufb":
-        return pd.Index(plain_values(index.to_series()))
-    if index.dtype.kind == "M":
-        return pd.DatetimeIndex(index)
-    return pd.Index(index.tolist())
+def _check_type(column: pd.Series, values: pd.Index, levels: pd.Index) -> None:
+    """Compare the type of some of the column's values with that of the levels.
+
+    Text in place of numbers would make every level a new one, which predictions allow: nothing would say so.
+    """
+    if not len(values) or not len(levels):
+        return
+    own, known = _type_in_words(values), _type_in_words(levels)
+    if own != known:
+        raise DataError(
+            f"column '{column.name}' holds {own} here ({_example(values)}), but {known} in the data of the fit "
+            f"({_example(levels)}), so that no level would be found; convert the column"
+        )
+
+
+def _type_in_words(values: pd.Index) -> str:
+    kind = values.dtype.kind
+    if kind in "OUT":
+        return f"values of type {type(values[0]).__name__}" if not isinstance(values[0], str) else "text"
+    return {"b": "booleans", "M": "times"}.get(kind, "numbers")
+
+
+def _example(values: pd.Index) -> str:
+    value = values[:1].tolist()[0]
+    return f"such as {value!r}" if isinstance(value, str) else f"such as {value}"
 
 
 def level_texts(levels: pd.Index) -> list[str]:

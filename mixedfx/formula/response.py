@@ -6,20 +6,24 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mixedfx.errors import DataError
-from mixedfx.formula.evaluate import Array
+from mixedfx.families import Family
+from mixedfx.formula.evaluate import State
 from mixedfx.formula.factor import Factor, holds_categories
 from mixedfx.formula.levels import factorize, level_texts, some
 from mixedfx.formula.numeric import Numeric, fit_numeric
 from mixedfx.formula.transforms import FACTOR_CALLS
 from mixedfx.formula.tree import Call, Name, Node, columns_of, deparse
 from mixedfx.frames import column
+from mixedfx.row_chunks import row_chunks
 
 Scale = Literal["number", "binary", "ordinal"]
 """Numbers; two outcomes, the second level being success; or ordered categories."""
 
 Response = Factor | Numeric
+ResponseValues = NDArray[np.float64] | NDArray[np.signedinteger]
 
 
 def fit_response(node: Node, frame: pd.DataFrame, scale: Scale) -> Response:
@@ -45,10 +49,10 @@ def fit_response(node: Node, frame: pd.DataFrame, scale: Scale) -> Response:
             )
         return Factor(name, str(values.name), levels, ordered=True)
     if not as_factor and not (isinstance(node, Name) and holds_categories(values)):
-        return fit_numeric(node, frame)[0]
+        return _fit_number(node, frame)
     if scale == "number":
         if values.dtype.kind == "b" and not as_factor:
-            return fit_numeric(node, frame)[0]
+            return _fit_number(node, frame)
         raise DataError(
             f"response '{name}' must be numbers for this family, but its type is {values.dtype}; convert it, "
             "or use family='bernoulli' (two levels) or 'cumulative' (ordered levels)"
@@ -64,7 +68,26 @@ def fit_response(node: Node, frame: pd.DataFrame, scale: Scale) -> Response:
     return Factor(name, str(values.name), levels)
 
 
-def encode_response(response: Response, frame: pd.DataFrame) -> Array:
-    """The response of each row, float64, shape (N,)."""
-    values = response.encode(frame)
-    return np.ascontiguousarray(values.reshape(len(frame)), dtype=np.float64)
+def _fit_number(node: Node, frame: pd.DataFrame) -> Numeric:
+    # A bare column has nothing to learn; its values are computed when they are kept.
+    return Numeric(deparse(node), node, State()) if isinstance(node, Name) else fit_numeric(node, frame)[0]
+
+
+def encode_response(response: Response, frame: pd.DataFrame, family: Family) -> ResponseValues:
+    """The response of each row, shape (N,): small integers for families of classes, else float64.
+
+    Raises
+    ------
+    DataError
+        A value is not finite, a category that the fit did not have, or a number that is no class of the family.
+    """
+    if not family.has_classes:
+        return np.ascontiguousarray(response.encode(frame).reshape(len(frame)), dtype=np.float64)
+    n_classes = len(response.levels) if isinstance(response, Factor) else 2
+    out = np.empty(len(frame), dtype=np.min_scalar_type(-n_classes))
+    for rows in row_chunks(len(frame)):
+        values = response.encode(frame.iloc[rows]).reshape(-1)
+        if isinstance(response, Numeric):
+            family.check_values(values, response.name)  # before a small integer would cut off its digits
+        out[rows] = values
+    return out

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.constant_rows import constant_rows
 from mixedfx.errors import DataError
+from mixedfx.families import get_family
 from mixedfx.formula.assemble import assemble
 from mixedfx.formula.factor import Factor
 from mixedfx.formula.formula import Formula, parse_formula
@@ -18,7 +20,7 @@ from mixedfx.formula.groups import GroupLevels
 from mixedfx.formula.missing import counts_text, missing_rows
 from mixedfx.formula.model_matrix import INTERCEPT, model_columns
 from mixedfx.formula.numeric import Numeric
-from mixedfx.formula.response import Response, encode_response
+from mixedfx.formula.response import Response, ResponseValues, encode_response
 from mixedfx.formula.tree import deparse
 from mixedfx.formula.variables import Encoded, Variables
 from mixedfx.formula.weights import check_weights, read_weights
@@ -114,7 +116,7 @@ class DesignSpec:
 
     def encode_response(
         self, data: object, weights: object = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[ResponseValues, NDArray[np.float64]]:
         """Response and weights of other data, each of shape (N,).
 
         Parameters
@@ -136,7 +138,7 @@ class DesignSpec:
         frame = self._complete(data, needed)
         w = read_weights(chosen, frame)
         check_weights(w, chosen)
-        return encode_response(self.response, frame), w
+        return encode_response(self.response, frame, get_family(self.family)), w
 
     def row_levels(self, data: object, factor: str) -> pd.Index:
         """The label of each row's level of a grouping factor, known to the fit or not, shape (N,)."""
@@ -159,7 +161,7 @@ class DesignSpec:
     ) -> Predictors:
         """Predictors from what is encoded already; `columns` are those of the fixed effects, by name."""
         fixed = {name: None if name == INTERCEPT else columns[name] for name in self.fixed_names}
-        offset = np.zeros(len(frame))
+        offset = np.zeros(len(frame)) if self.offsets else constant_rows(0.0, len(frame))
         for shift in self.offsets:
             offset += shift.encode(frame)[:, 0]
         return assemble(fixed, self.parsed.bars, groupings, encoded, offset, frame.index)

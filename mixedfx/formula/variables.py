@@ -10,7 +10,7 @@ import pandas as pd
 
 from mixedfx.formula.evaluate import Array
 from mixedfx.formula.factor import Factor, fit_factor, is_factor
-from mixedfx.formula.levels import Codes
+from mixedfx.formula.numbering import Codes
 from mixedfx.formula.numeric import Numeric, fit_numeric
 from mixedfx.formula.tree import Node
 

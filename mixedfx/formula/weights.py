@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.constant_rows import constant_rows, is_constant
 from mixedfx.errors import DataError
 from mixedfx.formula.numeric import column_numbers
 from mixedfx.frames import column
 
 
 def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Weights of the rows of `frame`, shape (N,), possibly NaN; ones for None.
+    """Weights of the rows of `frame`, shape (N,), possibly NaN; a view of one 1 for None.
 
     Raises
     ------
@@ -20,7 +21,7 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
         They are not numbers, not one a row, or a Series whose index is not the data's.
     """
     if weights is None:
-        return np.ones(len(frame))
+        return constant_rows(1.0, len(frame))
     if isinstance(weights, str):
         return _numbers(column(frame, weights), weights)
     if (
@@ -43,6 +44,8 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
 
 def check_weights(values: NDArray[np.float64], weights: object) -> None:
     """Raise `DataError` unless every weight is finite and above 0."""
+    if is_constant(values):
+        return
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
         name = f"column '{weights}'" if isinstance(weights, str) else "weights"

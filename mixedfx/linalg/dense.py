@@ -9,32 +9,32 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
-from mixedfx.linalg.elimination import Elimination
+from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.lambdas import Lambdas
-from mixedfx.linalg.layout import RestBlock
+from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class DenseReduced:
-    """S = U'U with the factors first and beta last.
+    """S = U'U with the factors first and beta last, without thresholds.
 
     Attributes
     ----------
-    elimination
+    reduction
         What was reduced.
     U
-        Upper Cholesky factor of S, shape (n_rest, n_rest).
+        Upper Cholesky factor of S, shape (n, n) with n = ``layout.alpha_start``.
     """
 
-    elimination: Elimination
+    reduction: Reduction
     U: Floats
 
     @property
     def n_random(self) -> int:
         """Coefficients of the remaining factors: where beta begins."""
-        return self.elimination.operator.layout.beta_start
+        return self.reduction.operator.layout.beta_start
 
     @property
     def logdet_random(self) -> float:
@@ -47,7 +47,7 @@ class DenseReduced:
         return 2.0 * float(np.log(np.diag(self.U)[self.n_random :]).sum())
 
     def solve(self, b: Floats) -> Floats:
-        """S^-1 b, b (n_rest, m)."""
+        """S^-1 b, b (n, m)."""
         return scipy.linalg.cho_solve((self.U, False), b, check_finite=False)
 
     def half_solve(self, b: Floats) -> Floats:
@@ -65,7 +65,7 @@ class DenseReduced:
         return inverse
 
 
-def dense_reduced(elimination: Elimination) -> DenseReduced:
+def dense_reduced(reduction: Reduction) -> DenseReduced:
     """Form S by `RowOperator.dense_reduced` and factor it.
 
     Raises
@@ -73,8 +73,8 @@ def dense_reduced(elimination: Elimination) -> DenseReduced:
     ConvergenceError
         S is not positive definite to rounding: fixed effects are collinear given the random ones.
     """
-    G = elimination.operator.dense_reduced(elimination.omega, elimination.M)
-    S = scaled_with_penalty(G, elimination.lambdas)
+    G = reduction.operator.dense_reduced(reduction.omega, reduction.M)
+    S = scaled_with_penalty(G, reduction.lambdas)
     try:
         # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
         U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
@@ -83,7 +83,7 @@ def dense_reduced(elimination: Elimination) -> DenseReduced:
             "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
             "scales that differ by many powers of ten?"
         ) from error
-    return DenseReduced(elimination, U)
+    return DenseReduced(reduction, U)
 
 
 def scaled_with_penalty(G: Floats, lambdas: Lambdas) -> Floats:
@@ -100,7 +100,7 @@ def scaled_with_penalty(G: Floats, lambdas: Lambdas) -> Floats:
     return G
 
 
-def level_blocks(H: Floats, block: RestBlock) -> Floats:
+def level_blocks(H: Floats, block: Block) -> Floats:
     """The diagonal blocks (J_k, q_k, q_k) of one factor in a full symmetric matrix H over the rest."""
     first = block.start + block.q * np.arange(block.n_levels)
     within = np.arange(block.q)
@@ -109,7 +109,7 @@ def level_blocks(H: Floats, block: RestBlock) -> Floats:
     return H[rows, columns]
 
 
-def _complete_level_blocks(G: Floats, block: RestBlock) -> None:
+def _complete_level_blocks(G: Floats, block: Block) -> None:
     first = block.start + block.q * np.arange(block.n_levels)
     for i in range(block.q):
         for h in range(i + 1, block.q):

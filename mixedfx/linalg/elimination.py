@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
 
@@ -14,65 +15,102 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Elimination:
-    """H = Lambda' D' W D Lambda + penalty, and its Schur complement S on the rest; all in u coordinates.
+class Reduction:
+    """S, the Schur complement on the rest of H = Lambda' D' W D Lambda + penalty; all in u coordinates.
 
     Attributes
     ----------
-    operator, lambdas, omega
-        D, Lambda and diag(W), shape (N,) in sorted order.
-    blocks
-        Diagonal blocks of D' W D (in b).
-    A_inverse
-        Inverses of the eliminated blocks A_j = Lambda_e' Z_j' W Z_j Lambda_e + I, shape (J_e, q_e, q_e).
+    operator, lambdas, curvature
+        D, Lambda and W, in the sorted order of the rows.
+    rest_blocks
+        Diagonal blocks of D_o' W D_o (in b) of the remaining factors, (J_k, q_k, q_k) each.
     M
-        Lambda_e A_j^-1 Lambda_e': covariance of the eliminated coefficients given the rest.
-    logdet_e
-        sum_j log|A_j|.
+        Lambda_e A_j^-1 Lambda_e', A_j = Lambda_e' Z_j' W Z_j Lambda_e + I: covariance of the eliminated coefficients
+        given the rest, shape (J_e, q_e, q_e).
     """
 
     operator: RowOperator
     lambdas: Lambdas
-    omega: Floats
-    blocks: DiagonalBlocks
-    A_inverse: Floats
+    curvature: Curvature
+    rest_blocks: tuple[Floats, ...]
     M: Floats
-    logdet_e: float
+
+    @property
+    def omega(self) -> NDArray:
+        """diag(W), shape (N,)."""
+        return self.curvature.omega
 
     def product(self, v: Floats) -> Floats:
         """S v, v (n_rest, m)."""
-        inner = self.operator.reduced_product(self.omega, self.M, self.lambdas.rest_times(v))
-        return self.lambdas.rest_transpose_times(inner) + self.lambdas.penalty(v)
+        return self.image(self.lambdas.rest_times(v)) + self.penalty(v)
+
+    def image(self, b: Floats) -> Floats:
+        """The rows' part of S for coefficients in b: Lambda_o' D_o' T_e D_o b, b (n_rest, m)."""
+        return self.lambdas.rest_transpose_times(self.operator.reduced_product(self.curvature, self.M, b))
+
+    def penalty(self, v: Floats) -> Floats:
+        """The part of S v that no row has: the prior's, and that of the distances between thresholds."""
+        out = self.lambdas.penalty(v)
+        alpha = slice(self.operator.layout.alpha_start, None)
+        out[alpha] += self.curvature.gap @ v[alpha]
+        return out
 
     def diagonal(self) -> tuple[Floats, ...]:
         """Diagonal blocks of S for each remaining factor, (J_k, q_k, q_k)."""
-        reduced = self.operator.reduced_blocks(self.omega, self.M, self.blocks)
+        reduced = self.operator.reduced_blocks(self.curvature, self.M, self.rest_blocks)
         return tuple(
             factor.T @ block @ factor + np.eye(len(factor))
             for block, factor in zip(reduced, self.lambdas.rest, strict=True)
         )
 
+
+@dataclass(frozen=True, eq=False)
+class Elimination(Reduction):
+    """A reduction that can come back to the eliminated coefficients.
+
+    Attributes
+    ----------
+    blocks
+        Diagonal blocks of D' W D (in b).
+    A_inverse
+        A_j^-1, shape (J_e, q_e, q_e).
+    logdet_e
+        sum_j log|A_j|.
+    """
+
+    blocks: DiagonalBlocks
+    A_inverse: Floats
+    logdet_e: float
+
     def reduce(self, rhs: Parts) -> Floats:
         """Right-hand side of the reduced system for H x = rhs, shape (n_rest, m)."""
         a = self.lambdas.e_times(self.A_inverse @ rhs.e)
-        return rhs.rest - self.lambdas.rest_transpose_times(self.operator.cross(self.omega, a))
+        return rhs.rest - self.lambdas.rest_transpose_times(self.operator.cross(self.curvature, a))
 
-    def recover(self, rhs: Parts, x_rest: Floats) -> tuple[Parts, Floats]:
-        """All of x from its rest, and the rows D Lambda x, shape (N, m)."""
-        h = self.lambdas.e_times(self.A_inverse @ rhs.e)
-        sums, rows = self.operator.back_substitute(self.omega, self.M, h, self.lambdas.rest_times(x_rest))
-        x_e = self.A_inverse @ (rhs.e - self.lambdas.e_transpose_times(sums))
-        return Parts(x_e, x_rest), rows
+    def recover(self, rhs: Parts, x_rest: Floats) -> Parts:
+        """All of x from its rest."""
+        sums = self.operator.level_sums(self.curvature, self.lambdas.rest_times(x_rest))
+        return Parts(self.A_inverse @ (rhs.e - self.lambdas.e_transpose_times(sums)), x_rest)
 
 
-def eliminate(operator: RowOperator, lambdas: Lambdas, omega: Floats) -> Elimination:
-    """Set up `Elimination` at the weights `omega` (sorted order): one traversal of the rows."""
-    omega = np.ascontiguousarray(omega)
-    blocks = operator.diagonal_blocks(omega)
+def eliminate(operator: RowOperator, lambdas: Lambdas, curvature: Curvature | NDArray) -> Elimination:
+    """Set up `Elimination` at a curvature, or weights of the rows (sorted order): one traversal of the rows."""
+    if not isinstance(curvature, Curvature):
+        curvature = Curvature.of(curvature)
+    blocks = operator.diagonal_blocks(curvature.omega)
     factor = lambdas.e
     A = factor.T @ blocks.e @ factor + np.eye(len(factor))
     A_inverse, logdet = inverse_and_logdet(A)
-    return Elimination(operator, lambdas, omega, blocks, A_inverse, factor @ A_inverse @ factor.T, logdet)
+    return Elimination(
+        operator=operator,
+        lambdas=lambdas,
+        curvature=curvature,
+        rest_blocks=blocks.rest,
+        M=factor @ A_inverse @ factor.T,
+        blocks=blocks,
+        A_inverse=A_inverse,
+        logdet_e=logdet,
+    )
 
 
 def inverse_and_logdet(A: Floats) -> tuple[Floats, float]:

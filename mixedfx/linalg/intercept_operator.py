@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.operator import DiagonalBlocks, NumbaOperator, Parts, RowOperator, thread_chunks
-from mixedfx.linalg.threads import launch
+from mixedfx.linalg.operator import (
+    DiagonalBlocks,
+    NumbaOperator,
+    Parts,
+    RowOperator,
+    contiguous,
+    rowwise,
+    split_blocks,
+)
+from mixedfx.linalg.threads import over_levels
 from mixedfx.predictors import CONSTANT
+
+if TYPE_CHECKING:
+    from mixedfx.linalg.intercept_kernels import InterceptRows
 
 Floats = NDArray[np.float64]
 
@@ -19,14 +32,16 @@ Floats = NDArray[np.float64]
 def row_operator(layout: RowLayout) -> RowOperator:
     """The fastest operator for a layout on the CPU."""
     general = NumbaOperator(layout)
-    columns = np.concatenate([layout.eliminated_columns, layout.rest_columns])
-    plain = layout.q == 1 and all(block.q == 1 for block in layout.rest) and (columns == CONSTANT).all()
-    return InterceptOperator(general) if plain else general
+    columns = np.concatenate([block.columns for block in layout.blocks])
+    plain = all(block.q == 1 for block in layout.blocks) and (columns == CONSTANT).all()
+    # X's values must stand in the rows: what lies in tables by level takes the general kernels.
+    by_row = all(table.shape[1] == 0 for table in layout.features.tables)
+    return InterceptOperator(general) if plain and by_row else general
 
 
 @dataclass(frozen=True, eq=False)
 class InterceptOperator:
-    """Specialised kernels for one right-hand side; everything else is left to `general`."""
+    """Specialised kernels for what a solver does most; everything else is left to `general`."""
 
     general: NumbaOperator
 
@@ -34,90 +49,39 @@ class InterceptOperator:
     def layout(self) -> RowLayout:
         return self.general.layout
 
-    def matvec(self, parts: Parts) -> Floats:
-        if parts.rest.shape[1] != 1:
-            return self.general.matvec(parts)
-        from mixedfx.linalg import intercept_kernels as kernels
-
-        return launch(kernels.matvec, self.layout.n_rows, *self._rows(), _flat(parts.e), _flat(parts.rest))[
-            :, None
-        ]
-
-    def rmatvec(self, rows: Floats) -> Parts:
-        if rows.shape[1] != 1:
-            return self.general.rmatvec(rows)
-        from mixedfx.linalg import intercept_kernels as kernels
-
-        e, rest = launch(kernels.rmatvec, self.layout.n_rows, *self._rows(), _flat(rows), self.layout.n_rest)
-        return Parts(e[:, None, None], rest.sum(axis=0)[:, None])
-
-    def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
-        from mixedfx.linalg import intercept_kernels as kernels
+    @cached_property
+    def rows(self) -> InterceptRows:
+        """What the kernels read."""
+        from mixedfx.linalg.intercept_kernels import InterceptRows
 
         layout = self.layout
-        e, flat = launch(
-            kernels.level_sums,
-            self.layout.n_rows,
-            thread_chunks(layout),
-            layout.ptr,
-            layout.codes,
-            layout.rest_start,
-            omega,
-            layout.beta_start,
-        )
-        flat = flat.sum(axis=0)
-        return DiagonalBlocks(e[:, None, None], tuple(flat[b.slice][:, None, None] for b in layout.rest))
-
-    def cross(self, omega: Floats, e: Floats) -> Floats:
-        if e.shape[2] != 1:
-            return self.general.cross(omega, e)
-        from mixedfx.linalg import intercept_kernels as kernels
-
-        return launch(
-            kernels.cross, self.layout.n_rows, *self._rows(), omega, _flat(e), self.layout.n_rest
-        ).sum(axis=0)[:, None]
-
-    def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
-        if v.shape[1] != 1:
-            return self.general.reduced_product(omega, M, v)
-        from mixedfx.linalg import intercept_kernels as kernels
-
-        longest = self.layout.longest
-        product = launch(
-            kernels.reduced_product, self.layout.n_rows, *self._rows(), omega, _flat(M), _flat(v), longest
-        )
-        return product.sum(axis=0)[:, None]
-
-    def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
-        from mixedfx.linalg import intercept_kernels as kernels
-
-        layout, chunks = self.layout, thread_chunks(self.layout)
-        shares = [
-            launch(
-                kernels.eliminated_share,
-                self.layout.n_rows,
-                chunks,
-                layout.ptr,
-                layout.codes[k],
-                omega,
-                _flat(M),
-                block.n_levels,
-            )
-            for k, block in enumerate(layout.rest)
-        ]
-        return tuple(
-            own - share.sum(axis=0)[:, None, None] for own, share in zip(blocks.rest, shares, strict=True)
+        is_constant = layout.fixed_columns == CONSTANT
+        at = np.flatnonzero(is_constant)
+        return InterceptRows(
+            ptr=layout.ptr,
+            near=layout.codes[0] if len(layout.codes) else np.zeros(0, dtype=np.int32),
+            codes=layout.codes,
+            start=np.array([block.start for block in layout.rest], dtype=np.int64),
+            values=layout.features.rows,
+            constant=layout.beta_start + int(at[0]) if at.size else -1,
+            x_index=layout.beta_start + np.flatnonzero(~is_constant),
+            x_columns=layout.features.positions(layout.fixed_columns[~is_constant]),
         )
 
-    def back_substitute(self, omega: Floats, M: Floats, h: Floats, v: Floats) -> tuple[Floats, Floats]:
-        if v.shape[1] != 1:
-            return self.general.back_substitute(omega, M, h, v)
-        from mixedfx.linalg import intercept_kernels as kernels
+    def matvec(self, parts: Parts) -> Floats:
+        return self.general.matvec(parts)
 
-        sums, rows = launch(
-            kernels.back_substitute, self.layout.n_rows, *self._rows(), omega, _flat(M), _flat(h), _flat(v)
-        )
-        return sums[:, None, None], rows[:, None]
+    def rmatvec(self, rows: Floats) -> Parts:
+        return self.general.rmatvec(rows)
+
+    def cross(self, curvature: Curvature, e: Floats) -> Floats:
+        return self.general.cross(curvature, e)
+
+    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+        return self.general.level_sums(curvature, v)
+
+    def noise(self, curvature: Curvature, seed: int, m: int) -> Parts:
+        return self.general.noise(curvature, seed, m)
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         return self.general.dense_reduced(omega, M)
@@ -125,23 +89,36 @@ class InterceptOperator:
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         return self.general.level_quadratic(omega, H)
 
-    def _rows(self) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any]:
-        """The arguments that the kernels begin with."""
-        o = self.layout
-        at = np.flatnonzero(o.fixed_columns == CONSTANT)
-        constant = o.beta_start + int(at[0]) if at.size else -1
-        slopes = np.flatnonzero(o.fixed_columns != CONSTANT)
-        return (
-            thread_chunks(o),
-            o.ptr,
-            o.codes,
-            o.rest_start,
-            o.features,
-            constant,
-            o.beta_start + slopes,
-            o.fixed_columns[slopes],
-        )
+    def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
+        from mixedfx.linalg import intercept_kernels as kernels
 
+        e, sums = np.empty(self.layout.n_levels), self.general.accumulators(self.layout.beta_start)
+        arguments = (self.rows, np.ascontiguousarray(omega), e)
+        over_levels(self.layout, kernels.diagonal_blocks, *arguments, each=[sums])
+        return DiagonalBlocks(e[:, None, None], split_blocks(self.layout, sums.sum(axis=0)))
 
-def _flat(array: Floats) -> Floats:
-    return np.ascontiguousarray(array, dtype=np.float64).reshape(-1)
+    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+        if v.shape[1] != 1:
+            return self.general.reduced_product(curvature, M, v)
+        from mixedfx.linalg import intercept_kernels as kernels
+
+        layout = self.layout
+        sums = self.general.accumulators(layout.n_rest)
+        into_alpha = self.general.accumulators(layout.n_thresholds + 2)
+        alpha = np.ascontiguousarray(self.general.padded_alpha(v)[:, 0])
+        arguments = (contiguous(M).reshape(-1), contiguous(v).reshape(-1), alpha)
+        each = [self.general.buffers(layout.longest), sums, into_alpha]
+        over_levels(layout, kernels.product, self.rows, *rowwise(curvature), *arguments, each=each)
+        out = sums.sum(axis=0)
+        out[layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
+        return out[:, None]
+
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        from mixedfx.linalg import intercept_kernels as kernels
+
+        sums = self.general.accumulators(self.layout.beta_start)
+        arguments = (self.rows, curvature.omega, contiguous(M).reshape(-1))
+        pairs = self.general.accumulators(self.layout.beta_start)
+        over_levels(self.layout, kernels.eliminated_share, *arguments, each=[pairs, sums])
+        shares = split_blocks(self.layout, sums.sum(axis=0))
+        return tuple(own - share for own, share in zip(rest, shares, strict=True))

@@ -1,231 +1,324 @@
-"""Numba kernels: one traversal of the rows each, level by level of the eliminated factor.
+"""Numba kernels for any model: each traverses the rows of the eliminated levels `low`..`high` once.
 
-A row's linear form over the rest is ``d_o' v = sum_k z_k' v[level of k] + x' v[beta]``. Threads take runs of levels
-(`chunks`) and scatter into accumulators of their own, which are summed at the end. The arguments shared by all are
-those of `RowLayout`; `cols_e` and `cols_x` are its `eliminated_columns` and `fixed_columns`. T = number of chunks,
-m = number of right-hand sides, q = q_e.
+Thresholds: `upper` and `category` are those of `Curvature`, None without thresholds, which leaves them out of the
+compiled code; `alpha` and `into_alpha` have m + 2 entries, the first and last of which stand for thresholds at -inf
+and +inf and count for nothing.
+m also means the number of right-hand sides where there are several; q = q_e. Buffers: z, a row's values; forms
+(longest level, m), form and s (m,), sums and a (q, m).
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, prange
-
-_FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; infinities and NaN keep their meaning
-
-
-@njit(inline="always")
-def _value(features, r, column):
-    return 1.0 if column < 0 else features[r, column]
-
-
-@njit(inline="always")
-def _gather(features, codes, cols_r, first, start, cols_x, r, v, c):
-    """d_o' v[:, c] of row r."""
-    total = 0.0
-    for k in range(codes.shape[0]):
-        base = start[k] + codes[k, r] * (first[k + 1] - first[k]) - first[k]
-        for i in range(first[k], first[k + 1]):
-            total += _value(features, r, cols_r[i]) * v[base + i, c]
-    base = start[codes.shape[0]]
-    for i in range(cols_x.shape[0]):
-        total += _value(features, r, cols_x[i]) * v[base + i, c]
-    return total
+from mixedfx.linalg.rows import (
+    add_rest,
+    column_sums,
+    gather_columns,
+    inner,
+    kernel,
+    load,
+    load_level,
+    load_rows,
+    scatter_columns,
+    scatter_rest,
+)
 
 
-@njit(inline="always")
-def _scatter(features, codes, cols_r, first, start, cols_x, r, s, out, c):
-    """out[:, c] += d_o s of row r."""
-    for k in range(codes.shape[0]):
-        base = start[k] + codes[k, r] * (first[k + 1] - first[k]) - first[k]
-        for i in range(first[k], first[k + 1]):
-            out[base + i, c] += _value(features, r, cols_r[i]) * s
-    base = start[codes.shape[0]]
-    for i in range(cols_x.shape[0]):
-        out[base + i, c] += _value(features, r, cols_x[i]) * s
+@kernel
+def product(
+    low, high, rows, omega, upper, category, M, v, alpha, Z, forms, s, sums, a, beta, out, into_alpha
+):
+    """out += D_o' T_e D_o v for one column: v, out (n_rest,); M (J, q, q); T_e = W - W Z_e M Z_e' W.
 
-
-@njit(inline="always")
-def _eliminated(features, cols_e, r, a, c):
-    """z_e' a[:, c] of row r."""
-    total = 0.0
-    for i in range(cols_e.shape[0]):
-        total += _value(features, r, cols_e[i]) * a[i, c]
-    return total
-
-
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def matvec(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, e, v):
-    """Rows Z_e e + D_o v, shape (N, m); e (J, q, m), v (n_rest, m)."""
-    m = v.shape[1]
-    out = np.empty((features.shape[0], m))
-    for t in prange(chunks.shape[0] - 1):
-        for j in range(chunks[t], chunks[t + 1]):
-            for r in range(ptr[j], ptr[j + 1]):
-                for c in range(m):
-                    out[r, c] = _gather(features, codes, cols_r, first, start, cols_x, r, v, c) + _eliminated(
-                        features, cols_e, r, e[j], c
-                    )
-    return out
-
-
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def rmatvec(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, rows, n_rest):
-    """(Z_e' rows, shape (J, q, m); D_o' rows, shape (T, n_rest, m), to be summed over T); rows (N, m)."""
-    m, q, threads = rows.shape[1], cols_e.shape[0], chunks.shape[0] - 1
-    e = np.zeros((ptr.shape[0] - 1, q, m))
-    rest = np.zeros((threads, n_rest, m))
-    for t in prange(threads):
-        out = rest[t]
-        for j in range(chunks[t], chunks[t + 1]):
-            for r in range(ptr[j], ptr[j + 1]):
-                for c in range(m):
-                    s = rows[r, c]
-                    for i in range(q):
-                        e[j, i, c] += _value(features, r, cols_e[i]) * s
-                    _scatter(features, codes, cols_r, first, start, cols_x, r, s, out, c)
-    return e, rest
-
-
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def cross(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, e, n_rest):
-    """D_o' W Z_e e, shape (T, n_rest, m), to be summed over T; e (J, q, m)."""
-    m, threads = e.shape[2], chunks.shape[0] - 1
-    rest = np.zeros((threads, n_rest, m))
-    for t in prange(threads):
-        out = rest[t]
-        for j in range(chunks[t], chunks[t + 1]):
-            for r in range(ptr[j], ptr[j + 1]):
-                for c in range(m):
-                    s = omega[r] * _eliminated(features, cols_e, r, e[j], c)
-                    _scatter(features, codes, cols_r, first, start, cols_x, r, s, out, c)
-    return rest
-
-
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def reduced_product(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, v, longest):
-    """D_o' (W - W Z_e M Z_e' W) D_o v, shape (T, n_rest, m), to be summed over T; M (J, q, q), v (n_rest, m).
-
-    `longest` is the largest number of rows of a level: a level's rows are kept between its two sweeps.
+    Buffers: Z (width, longest level), forms and s (longest level,), sums and a (q,), beta (2, p).
     """
-    m, q, threads = v.shape[1], cols_e.shape[0], chunks.shape[0] - 1
-    rest = np.zeros((threads, v.shape[0], m))
-    for t in prange(threads):
-        out = rest[t]
-        rows = np.empty((longest, m))
-        sums = np.empty((q, m))
-        a = np.empty((q, m))
-        for j in range(chunks[t], chunks[t + 1]):
-            begin = ptr[j]
-            sums[:] = 0.0
-            for r in range(begin, ptr[j + 1]):
-                for c in range(m):
-                    s = omega[r] * _gather(features, codes, cols_r, first, start, cols_x, r, v, c)
-                    rows[r - begin, c] = s
-                    for i in range(q):
-                        sums[i, c] += _value(features, r, cols_e[i]) * s
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    q, p, at_beta = cols_e.shape[0], cols_x.shape[0], start[codes.shape[0]]
+    for i in range(p):
+        beta[0, i], beta[1, i] = v[at_beta + i], 0.0
+    for j in range(low, high):
+        begin, n = ptr[j], ptr[j + 1] - ptr[j]
+        load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z)
+        for k in range(n):
+            forms[k] = 0.0
+        for i in range(p):
+            x = beta[0, i]
+            for k in range(n):
+                forms[k] += x * Z[cols_x[i], k]
+        add_rest(codes, cols_r, first, start, begin, n, Z, v, forms)
+        for k in range(n):
+            s[k] = omega[begin + k] * forms[k]
+        if upper is not None:
+            for k in range(n):
+                r = begin + k
+                s[k] -= upper[r] * alpha[category[r] + 1] + (omega[r] - upper[r]) * alpha[category[r]]
+        column_sums(cols_e, n, Z, s, sums)
+        for i in range(q):
+            a[i] = 0.0
+            for h in range(q):
+                a[i] += M[j, i, h] * sums[h]
+        for i in range(q):
+            x = a[i]
+            for k in range(n):
+                forms[k] -= x * Z[cols_e[i], k]
+        for k in range(n):
+            s[k] = omega[begin + k] * forms[k]
+        if upper is not None:
+            for k in range(n):
+                r = begin + k
+                y = category[r]
+                above = upper[r] * (forms[k] - alpha[y + 1])
+                below = (omega[r] - upper[r]) * (forms[k] - alpha[y])
+                into_alpha[y + 1] -= above
+                into_alpha[y] -= below
+                s[k] = above + below
+        for i in range(p):
+            total = 0.0
+            for k in range(n):
+                total += Z[cols_x[i], k] * s[k]
+            beta[1, i] += total
+        scatter_rest(codes, cols_r, first, start, begin, n, Z, s, out)
+    for i in range(p):
+        out[at_beta + i] += beta[1, i]
+
+
+@kernel
+def products(
+    low, high, rows, omega, upper, category, M, v, alpha, z, forms, form, s, sums, a, out, into_alpha
+):
+    """`product` for several columns: v, out (n_rest, m), alpha, into_alpha (thresholds + 2, m)."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    at = values.shape[0] + own.shape[1]
+    q, m = cols_e.shape[0], v.shape[1]
+    for j in range(low, high):
+        begin, end = ptr[j], ptr[j + 1]
+        load_level(own, values.shape[0], j, z)
+        for i in range(q):
             for c in range(m):
-                for i in range(q):
-                    total = 0.0
-                    for h in range(q):
-                        total += M[j, i, h] * sums[h, c]
-                    a[i, c] = total
-            for r in range(begin, ptr[j + 1]):
-                for c in range(m):
-                    s = rows[r - begin, c] - omega[r] * _eliminated(features, cols_e, r, a, c)
-                    _scatter(features, codes, cols_r, first, start, cols_x, r, s, out, c)
-    return rest
-
-
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def back_substitute(chunks, ptr, codes, features, cols_e, cols_r, first, start, cols_x, omega, M, h, v):
-    """(sums = Z_e' W D_o v, shape (J, q, m); rows D_o v + Z_e (h - M sums), shape (N, m)); h (J, q, m)."""
-    m, q = v.shape[1], cols_e.shape[0]
-    sums = np.zeros((ptr.shape[0] - 1, q, m))
-    rows = np.empty((features.shape[0], m))
-    for t in prange(chunks.shape[0] - 1):
-        a = np.empty((q, m))
-        for j in range(chunks[t], chunks[t + 1]):
-            for r in range(ptr[j], ptr[j + 1]):
-                for c in range(m):
-                    s = _gather(features, codes, cols_r, first, start, cols_x, r, v, c)
-                    rows[r, c] = s
-                    for i in range(q):
-                        sums[j, i, c] += _value(features, r, cols_e[i]) * omega[r] * s
+                sums[i, c] = 0.0
+        for r in range(begin, end):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            gather_columns(codes, cols_r, cols_x, first, start, r, z, v, form)
             for c in range(m):
-                for i in range(q):
-                    total = h[j, i, c]
-                    for g in range(q):
-                        total -= M[j, i, g] * sums[j, g, c]
-                    a[i, c] = total
-            for r in range(ptr[j], ptr[j + 1]):
+                forms[r - begin, c] = form[c]
+                s[c] = omega[r] * form[c]
+            if upper is not None:
+                y, below = category[r], omega[r] - upper[r]
                 for c in range(m):
-                    rows[r, c] += _eliminated(features, cols_e, r, a, c)
-    return sums, rows
+                    s[c] -= upper[r] * alpha[y + 1, c] + below * alpha[y, c]
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    sums[i, c] += x * s[c]
+        for i in range(q):
+            for c in range(m):
+                a[i, c] = 0.0
+            for h in range(q):
+                for c in range(m):
+                    a[i, c] += M[j, i, h] * sums[h, c]
+        for r in range(begin, end):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            for c in range(m):
+                form[c] = forms[r - begin, c]
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    form[c] -= x * a[i, c]
+            if upper is not None:
+                weigh_with_thresholds(r, form, omega, upper, category, alpha, s, into_alpha)
+            else:
+                for c in range(m):
+                    s[c] = omega[r] * form[c]
+            scatter_columns(codes, cols_r, cols_x, first, start, r, z, s, out)
 
 
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def diagonal_blocks(chunks, ptr, codes, features, cols_e, cols_r, first, block_start, omega, n_blocks):
-    """Z_j' W Z_j of every level: eliminated factor (J, q, q); remaining factors flat, shape (T, n_blocks).
+@kernel
+def cross(low, high, rows, omega, upper, category, e, zero, z, form, s, out, into_alpha):
+    """out += D_o' W Z_e e; e (J, q, m), out (n_rest, m)."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    at = values.shape[0] + own.shape[1]
+    q, m = e.shape[1], e.shape[2]
+    for j in range(low, high):
+        load_level(own, values.shape[0], j, z)
+        for r in range(ptr[j], ptr[j + 1]):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            for c in range(m):
+                form[c] = 0.0
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    form[c] += x * e[j, i, c]
+            if upper is not None:
+                weigh_with_thresholds(r, form, omega, upper, category, zero, s, into_alpha)
+            else:
+                for c in range(m):
+                    s[c] = omega[r] * form[c]
+            scatter_columns(codes, cols_r, cols_x, first, start, r, z, s, out)
 
-    Factor k's blocks begin at ``block_start[k]`` of the flat array, level by level, (q_k, q_k) each.
+
+@inner
+def weigh_with_thresholds(r, form, omega, upper, category, alpha, s, into_alpha):
+    """s = the row's weights times its forms less the thresholds'; the latter's share goes into `into_alpha`."""
+    y = category[r]
+    for c in range(form.shape[0]):
+        above = upper[r] * (form[c] - alpha[y + 1, c])
+        below = (omega[r] - upper[r]) * (form[c] - alpha[y, c])
+        into_alpha[y + 1, c] -= above
+        into_alpha[y, c] -= below
+        s[c] = above + below
+
+
+@kernel
+def level_sums(low, high, rows, omega, upper, category, v, alpha, out, z, form):
+    """out = Z_e' W D_o v, shape (J, q, m); v (n_rest, m), alpha (thresholds + 2, m)."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    at = values.shape[0] + own.shape[1]
+    q, m = cols_e.shape[0], v.shape[1]
+    for j in range(low, high):
+        load_level(own, values.shape[0], j, z)
+        for i in range(q):
+            for c in range(m):
+                out[j, i, c] = 0.0
+        for r in range(ptr[j], ptr[j + 1]):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            gather_columns(codes, cols_r, cols_x, first, start, r, z, v, form)
+            for c in range(m):
+                form[c] *= omega[r]
+            if upper is not None:
+                y, below = category[r], omega[r] - upper[r]
+                for c in range(m):
+                    form[c] -= upper[r] * alpha[y + 1, c] + below * alpha[y, c]
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    out[j, i, c] += x * form[c]
+
+
+@kernel
+def matvec(low, high, rows, e, v, out, z, form):
+    """out = Z_e e + D_o v, shape (N, m); e (J, q, m), v (n_rest, m)."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    at = values.shape[0] + own.shape[1]
+    q, m = cols_e.shape[0], v.shape[1]
+    for j in range(low, high):
+        load_level(own, values.shape[0], j, z)
+        for r in range(ptr[j], ptr[j + 1]):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            gather_columns(codes, cols_r, cols_x, first, start, r, z, v, form)
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    form[c] += x * e[j, i, c]
+            for c in range(m):
+                out[r, c] = form[c]
+
+
+@kernel
+def rmatvec(low, high, rows, given, e, z, s, out):
+    """e = Z_e' given, shape (J, q, m); out += D_o' given, shape (n_rest, m); given (N, m)."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    at = values.shape[0] + own.shape[1]
+    q, m = cols_e.shape[0], given.shape[1]
+    for j in range(low, high):
+        load_level(own, values.shape[0], j, z)
+        for i in range(q):
+            for c in range(m):
+                e[j, i, c] = 0.0
+        for r in range(ptr[j], ptr[j + 1]):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            for c in range(m):
+                s[c] = given[r, c]
+            for i in range(q):
+                x = z[cols_e[i]]
+                for c in range(m):
+                    e[j, i, c] += x * s[c]
+            scatter_columns(codes, cols_r, cols_x, first, start, r, z, s, out)
+
+
+@kernel
+def diagonal_blocks(low, high, rows, omega, block_start, e, Z, w, out):
+    """e = Z_j' W Z_j of the eliminated levels (J, q, q); out += those of the remaining factors' levels, flat.
+
+    Factor k's blocks begin at ``block_start[k]`` of `out`, level by level, (q_k, q_k) each. Buffers: Z, and w of the
+    longest level.
     """
-    q, threads = cols_e.shape[0], chunks.shape[0] - 1
-    e = np.zeros((ptr.shape[0] - 1, q, q))
-    rest = np.zeros((threads, n_blocks))
-    for t in prange(threads):
-        out = rest[t]
-        for j in range(chunks[t], chunks[t + 1]):
-            for r in range(ptr[j], ptr[j + 1]):
-                w = omega[r]
-                for i in range(q):
-                    x = w * _value(features, r, cols_e[i])
-                    for h in range(q):
-                        e[j, i, h] += x * _value(features, r, cols_e[h])
-                for k in range(codes.shape[0]):
-                    width = first[k + 1] - first[k]
-                    base = block_start[k] + codes[k, r] * width * width
-                    for i in range(width):
-                        x = w * _value(features, r, cols_r[first[k] + i])
-                        for h in range(width):
-                            out[base + i * width + h] += x * _value(features, r, cols_r[first[k] + h])
-    return e, rest
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, _, first, _ = rows
+    q = cols_e.shape[0]
+    for j in range(low, high):
+        begin, n = ptr[j], ptr[j + 1] - ptr[j]
+        load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z)
+        for k in range(n):
+            w[k] = omega[begin + k]
+        for i in range(q):
+            for h in range(i + 1):
+                total = 0.0
+                for k in range(n):
+                    total += w[k] * Z[cols_e[i], k] * Z[cols_e[h], k]
+                e[j, i, h] = total
+                e[j, h, i] = total
+        add_level_blocks(codes, cols_r, first, block_start, begin, n, Z, w, out)
 
 
-@njit(parallel=True, cache=True, fastmath=_FAST)
-def eliminated_share(chunks, ptr, codes_k, features, cols_e, cols_k, omega, M, n_levels):
-    """sum_e B_je M_e B_je' for every level j of one remaining factor, shape (T, n_levels, q_k, q_k).
+@inner
+def add_level_blocks(codes, cols_r, first, block_start, begin, n, Z, w, out):
+    """out += w z_f z_f' of a level's rows, in the block of each remaining factor's level."""
+    for f in range(codes.shape[0]):
+        width = first[f + 1] - first[f]
+        for i in range(width):
+            one = cols_r[first[f] + i]
+            for h in range(i + 1):
+                two = cols_r[first[f] + h]
+                base, mirrored = block_start[f] + i * width + h, block_start[f] + h * width + i
+                for k in range(n):
+                    x = w[k] * Z[one, k] * Z[two, k]
+                    place = codes[f, begin + k] * width * width
+                    out[base + place] += x
+                    if i != h:
+                        out[mirrored + place] += x
 
-    B_je = sum of omega z_k z_e' over the rows that have both levels: summed per pair first, because pairs repeat.
+
+@kernel
+def eliminated_share(low, high, rows, omega, M, block_start, level_start, pair_start, z, MB, pair, seen, out):
+    """out += sum_e B_je M_e B_je' for every level j of the remaining factors, flat as in `diagonal_blocks`.
+
+    B_je = sum of omega z_k z_e' over the rows that have both levels: summed per pair first, because pairs repeat. For
+    level j of factor k it stands in `pair` from ``pair_start[k] + j q_k q`` on, and `seen` from ``level_start[k] + j``
+    on says that it does; both are 0 before and after. MB has shape (q,).
     """
-    q, width, threads = cols_e.shape[0], cols_k.shape[0], chunks.shape[0] - 1
-    share = np.zeros((threads, n_levels, width, width))
-    for t in prange(threads):
-        out = share[t]
-        pair = np.zeros((n_levels, width, q))
-        touched = np.empty(n_levels, dtype=np.int64)
-        seen = np.zeros(n_levels, dtype=np.bool_)
-        for j in range(chunks[t], chunks[t + 1]):
-            n_touched = 0
-            for r in range(ptr[j], ptr[j + 1]):
-                code = codes_k[r]
-                if not seen[code]:
-                    seen[code] = True
-                    touched[n_touched] = code
-                    n_touched += 1
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, _cols_x, first, _start = rows
+    at = values.shape[0] + own.shape[1]
+    q, K = cols_e.shape[0], codes.shape[0]
+    for j in range(low, high):
+        begin, end = ptr[j], ptr[j + 1]
+        load_level(own, values.shape[0], j, z)
+        for r in range(begin, end):
+            load(values, codes, tables, table_first, table_start, at, r, z)
+            for k in range(K):
+                low_k = first[k]
+                width = first[k + 1] - low_k
+                seen[level_start[k] + codes[k, r]] = True
+                base = pair_start[k] + codes[k, r] * width * q
                 for i in range(width):
-                    x = omega[r] * _value(features, r, cols_k[i])
+                    x = omega[r] * z[cols_r[low_k + i]]
                     for h in range(q):
-                        pair[code, i, h] += x * _value(features, r, cols_e[h])
-            for n in range(n_touched):
-                code = touched[n]
+                        pair[base + i * q + h] += x * z[cols_e[h]]
+        for r in range(begin, end):
+            for k in range(K):
+                code = codes[k, r]
+                if not seen[level_start[k] + code]:  # an earlier row of the same pair was here
+                    continue
+                seen[level_start[k] + code] = False
+                width = first[k + 1] - first[k]
+                base = pair_start[k] + code * width * q
+                block = block_start[k] + code * width * width
                 for i in range(width):
+                    for a in range(q):
+                        MB[a] = 0.0
+                        for b in range(q):
+                            MB[a] += M[j, a, b] * pair[base + i * q + b]
                     for h in range(width):
                         total = 0.0
                         for a in range(q):
-                            for b in range(q):
-                                total += pair[code, i, a] * M[j, a, b] * pair[code, h, b]
-                        out[code, i, h] += total
-                seen[code] = False
-                pair[code, :, :] = 0.0
-    return share
+                            total += MB[a] * pair[base + h * q + a]
+                        out[block + i * width + h] += total
+                for i in range(width * q):
+                    pair[base + i] = 0.0

@@ -1,4 +1,4 @@
-"""Lambda = blockdiag(I x Lambda_k, I for beta): from u, in which the prior is white, to b = Lambda u."""
+"""Lambda = blockdiag(I x Lambda_k, I for beta and thresholds): from u, in which the prior is white, to b = Lambda u."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Lambdas:
     @classmethod
     def of(cls, layout: RowLayout, factors: Mapping[str, Floats]) -> Lambdas:
         """From factor name -> Lambda_k."""
-        return cls(layout, factors[layout.eliminated.name], tuple(factors[b.term.name] for b in layout.rest))
+        return cls(layout, factors[layout.eliminated.name], tuple(factors[b.name] for b in layout.rest))
 
     def rest_times(self, v: Floats) -> Floats:
         """Lambda_o v, v (n_rest, m)."""
@@ -60,7 +60,7 @@ class Lambdas:
         return Parts(self.e_transpose_times(b.e), self.rest_transpose_times(b.rest))
 
     def rest_sandwich(self, H: Floats) -> Floats:
-        """Lambda_o H Lambda_o' for a full matrix H (n_rest, n_rest), in place."""
+        """Lambda_o H Lambda_o' for a full matrix H over the rest without thresholds, in place."""
         for block, factor in zip(self.layout.rest, self.rest, strict=True):
             rows = H[block.slice].reshape(block.n_levels, block.q, -1)
             H[block.slice] = (factor @ rows).reshape(block.stop - block.start, -1)
@@ -73,11 +73,11 @@ class Lambdas:
         out = {self.layout.eliminated.name: b.e}
         for block in self.layout.rest:
             shape = (block.n_levels, block.q, b.rest.shape[1])
-            out[block.term.name] = b.rest[block.slice].reshape(shape)
+            out[block.name] = b.rest[block.slice].reshape(shape)
         return out
 
     def penalty(self, v: Floats) -> Floats:
-        """v on the coefficients that have a prior, 0 on beta; v (n_rest, m)."""
+        """v on the coefficients that have a prior, 0 on beta and thresholds; v (n_rest, m)."""
         out = v.copy()
         out[self.layout.beta_start :] = 0.0
         return out

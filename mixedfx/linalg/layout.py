@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.row_features import RowFeatures, place_features
 from mixedfx.predictors import Predictors, RandomTerm
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class RestBlock:
-    """Where one remaining factor's coefficients lie in the rest vector."""
+class Block:
+    """One factor's coefficients in a vector, level by level.
 
-    term: RandomTerm
-    start: int
+    Attributes
+    ----------
+    name
+        The factor's name.
+    n_levels, q
+        Levels, and coefficients a level has.
+    columns
+        int32, shape (q,): the features they multiply, as `mixedfx.predictors.Predictors` numbers them.
+    start
+        Where the factor's coefficients begin in the rest vector; 0 for the eliminated factor, which is not in it.
+    """
+
+    name: str
+    n_levels: int
+    q: int
+    columns: NDArray[np.int32]
+    start: int = 0
 
     @property
     def stop(self) -> int:
         return self.start + self.n_levels * self.q
-
-    @property
-    def n_levels(self) -> int:
-        return self.term.grouping.n_levels
-
-    @property
-    def q(self) -> int:
-        return self.term.q
 
     @property
     def slice(self) -> slice:
@@ -40,38 +49,34 @@ class RestBlock:
 class RowLayout:
     """The model's rows sorted by the eliminated factor (compressed rows: `ptr` and the other factors' codes).
 
+    The *rest vector* holds what is not eliminated: the remaining factors' coefficients, beta, and thresholds.
+
     Attributes
     ----------
     order
-        int64, shape (N,): the caller's row number of each sorted row.
+        Shape (N,): the caller's row number of each sorted row; int32 where that is enough.
     ptr
         int64, shape (J_e + 1,): rows ``ptr[j]:ptr[j + 1]`` belong to level j of the eliminated factor.
     codes
         int32, shape (K - 1, N): levels of the remaining factors.
     features
-        float64, shape (N, F), sorted.
-    eliminated
-        The eliminated term; `eliminated_columns` are its features, int32, shape (q_e,).
-    rest
-        The remaining factors, in the order of the rest vector.
-    rest_columns, rest_first, rest_start
-        Features of the remaining factors one after the other; factor k has ``rest_columns[rest_first[k]:
-        rest_first[k + 1]]`` and its coefficients begin at ``rest_start[k]`` of the rest vector.
+        Values of the features, by row or by level.
+    eliminated, rest
+        The factors.
     fixed_columns
         int32, shape (p,): features of X; beta begins at ``beta_start`` of the rest vector.
+    n_thresholds
+        Thresholds that are unknowns; they end the rest vector.
     """
 
-    order: NDArray[np.int64]
+    order: NDArray[np.signedinteger]
     ptr: NDArray[np.int64]
     codes: NDArray[np.int32]
-    features: Floats
-    eliminated: RandomTerm
-    eliminated_columns: NDArray[np.int32]
-    rest: tuple[RestBlock, ...]
-    rest_columns: NDArray[np.int32]
-    rest_first: NDArray[np.int64]
-    rest_start: NDArray[np.int64]
+    features: RowFeatures
+    eliminated: Block
+    rest: tuple[Block, ...]
     fixed_columns: NDArray[np.int32]
+    n_thresholds: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -85,7 +90,7 @@ class RowLayout:
     @property
     def q(self) -> int:
         """Coefficients a level of the eliminated factor has, q_e."""
-        return len(self.eliminated_columns)
+        return self.eliminated.q
 
     @property
     def p(self) -> int:
@@ -93,22 +98,46 @@ class RowLayout:
 
     @property
     def beta_start(self) -> int:
-        return int(self.rest_start[-1])
+        return self.rest[-1].stop if self.rest else 0
 
     @property
-    def n_rest(self) -> int:
+    def alpha_start(self) -> int:
+        """Where thresholds begin in the rest vector."""
         return self.beta_start + self.p
 
     @property
+    def n_rest(self) -> int:
+        return self.alpha_start + self.n_thresholds
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All factors, the eliminated one first."""
+        return (self.eliminated, *self.rest)
+
+    @cached_property
     def longest(self) -> int:
         """Most rows that a level of the eliminated factor has."""
         return int(np.diff(self.ptr).max(initial=0))
+
+    def level_codes(self, factor: str) -> NDArray[np.int32]:
+        """The level of each sorted row, shape (N,)."""
+        if factor == self.eliminated.name:
+            return np.repeat(np.arange(self.n_levels, dtype=np.int32), np.diff(self.ptr))
+        return self.codes[[block.name for block in self.rest].index(factor)]
+
+    def feature(self, column: int) -> Floats:
+        """Values of one feature in the sorted rows, shape (N,)."""
+        return self.features.column(column, self.ptr, self.codes)
 
     def in_caller_order(self, rows: NDArray) -> NDArray:
         """Sorted rows, shape (N, ...), put back in the order of the caller's data."""
         out = np.empty_like(rows)
         out[self.order] = rows
         return out
+
+    def with_thresholds(self, n: int) -> RowLayout:
+        """The same rows with `n` thresholds among the unknowns."""
+        return replace(self, n_thresholds=n)
 
     def chunks(self, parts: int) -> NDArray[np.int64]:
         """Bounds, shape (parts + 1,), that split the eliminated levels into parts of about equal rows."""
@@ -136,26 +165,24 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
     eliminated = terms[first]
     # The largest remaining factor sorts within a level, so that equal pairs are neighbours and gathers walk forward.
     others = sorted((t for i, t in enumerate(terms) if i != first), key=lambda t: -t.grouping.n_levels * t.q)
-    keys = [(t.grouping.codes, t.grouping.n_levels) for t in (eliminated, *others[:1])]
-    order = sorted_rows(*keys)
+    order = sorted_rows(*((t.grouping.codes, t.grouping.n_levels) for t in (eliminated, *others[:1])))
     counts = np.bincount(eliminated.grouping.codes, minlength=eliminated.grouping.n_levels)
-    sizes = [t.grouping.n_levels * t.q for t in others]
-    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-    firsts = np.concatenate([[0], np.cumsum([t.q for t in others], dtype=np.int64)]).astype(np.int64)
     codes = np.empty((len(others), predictors.n_rows), dtype=np.int32)
     for k, term in enumerate(others):
-        codes[k] = term.grouping.codes[order]
-    no_columns = np.zeros(0, dtype=np.int32)
+        np.take(term.grouping.codes, order, out=codes[k])
+    rest: list[Block] = []
+    for term in others:
+        rest.append(_block(term, rest[-1].stop if rest else 0))
     return RowLayout(
         order=order,
         ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         codes=codes,
-        features=np.ascontiguousarray(predictors.features[order]),
-        eliminated=eliminated,
-        eliminated_columns=eliminated.columns.astype(np.int32),
-        rest=tuple(RestBlock(t, int(s)) for t, s in zip(others, starts[:-1], strict=True)),
-        rest_columns=np.concatenate([no_columns, *(t.columns for t in others)]).astype(np.int32),
-        rest_first=firsts,
-        rest_start=starts,
+        features=place_features(predictors.features, [t.grouping for t in (eliminated, *others)], order),
+        eliminated=_block(eliminated, 0),
+        rest=tuple(rest),
         fixed_columns=predictors.fixed_columns.astype(np.int32),
     )
+
+
+def _block(term: RandomTerm, start: int) -> Block:
+    return Block(term.name, term.grouping.n_levels, term.q, term.columns.astype(np.int32), start)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.threads import launch, thread_count
+from mixedfx.linalg.threads import in_threads, over_levels, thread_count
+
+if TYPE_CHECKING:
+    from mixedfx.linalg.rows import Rows
 
 Floats = NDArray[np.float64]
 
@@ -29,10 +36,10 @@ class DiagonalBlocks(NamedTuple):
 
 
 class RowOperator(Protocol):
-    """Products with D = [Z_e D_o] and W = diag(omega), in the rows' sorted order and in b coordinates.
+    """Products with D = [Z_e D_o] and the weights of a `Curvature`, in the rows' sorted order and in b coordinates.
 
     All several-column arguments have m columns. T_e = W - W Z_e M Z_e' W, where M (J_e, q_e, q_e) is the covariance
-    of the eliminated coefficients given the rest.
+    of the eliminated coefficients given the rest. D_o has columns of thresholds where the curvature has thresholds.
     """
 
     @property
@@ -41,39 +48,43 @@ class RowOperator(Protocol):
         ...
 
     def matvec(self, parts: Parts) -> Floats:
-        """D parts, shape (N, m)."""
+        """D parts, shape (N, m): linear predictors, which thresholds do not enter."""
         ...
 
     def rmatvec(self, rows: Floats) -> Parts:
-        """D' rows; rows (N, m)."""
+        """D' rows; rows (N, m); 0 for thresholds."""
         ...
 
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
         """Level by level blocks of D' W D."""
         ...
 
-    def cross(self, omega: Floats, e: Floats) -> Floats:
+    def cross(self, curvature: Curvature, e: Floats) -> Floats:
         """D_o' W Z_e e, shape (n_rest, m); e (J_e, q_e, m)."""
         ...
 
-    def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
+    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
         """D_o' T_e D_o v, shape (n_rest, m)."""
         ...
 
-    def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
-        """Diagonal blocks (J_k, q_k, q_k) of D_o' T_e D_o for each remaining factor."""
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        """Diagonal blocks (J_k, q_k, q_k) of D_o' T_e D_o for each remaining factor, from those of D_o' W D_o."""
         ...
 
-    def back_substitute(self, omega: Floats, M: Floats, h: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """(sums = Z_e' W D_o v, rows D_o v + Z_e (h - M sums)); h (J_e, q_e, m), v (n_rest, m)."""
+    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+        """Z_e' W D_o v, shape (J_e, q_e, m)."""
+        ...
+
+    def noise(self, curvature: Curvature, seed: int, m: int) -> Parts:
+        """D' n for m columns of row noise n of covariance W; what of it is due to thresholds stands at them."""
         ...
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
-        """D_o' T_e D_o as a dense matrix (n_rest, n_rest); only its lower triangle is filled."""
+        """D_o' T_e D_o without thresholds as a dense matrix; only its lower triangle is filled."""
         ...
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
-        """B_j H B_j', B_j = Z_ej' W D_o, for each eliminated level, shape (J_e, q_e, q_e); H (n_rest, n_rest)."""
+        """B_j H B_j', B_j = Z_ej' W D_o, for each eliminated level, shape (J_e, q_e, q_e); H as `dense_reduced`."""
         ...
 
 
@@ -94,112 +105,214 @@ class NumbaOperator:
 
     layout: RowLayout
 
+    @cached_property
+    def rows(self) -> Rows:
+        """What the kernels read."""
+        from mixedfx.linalg.rows import rows_of
+
+        return rows_of(self.layout)
+
     def matvec(self, parts: Parts) -> Floats:
         from mixedfx.linalg import kernels
 
-        return launch(kernels.matvec, self.layout.n_rows, *self._rows(), _c(parts.e), _c(parts.rest))
+        m = parts.rest.shape[1]
+        out = np.empty((self.layout.n_rows, m))
+        arguments = (self.rows, contiguous(parts.e), contiguous(parts.rest), out)
+        over_levels(self.layout, kernels.matvec, *arguments, each=[self.row_values(), self.buffers(m)])
+        return out
 
     def rmatvec(self, rows: Floats) -> Parts:
         from mixedfx.linalg import kernels
 
-        e, rest = launch(kernels.rmatvec, self.layout.n_rows, *self._rows(), _c(rows), self.layout.n_rest)
-        return Parts(e, rest.sum(axis=0))
+        m = rows.shape[1]
+        e = np.empty((self.layout.n_levels, self.layout.q, m))
+        sums = self.accumulators(self.layout.n_rest, m)
+        each = [self.row_values(), self.buffers(m), sums]
+        over_levels(self.layout, kernels.rmatvec, self.rows, contiguous(rows), e, each=each)
+        return Parts(e, sums.sum(axis=0))
 
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
         from mixedfx.linalg import kernels
 
         layout = self.layout
-        sizes = [block.n_levels * block.q**2 for block in layout.rest]
-        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-        e, flat = launch(
-            kernels.diagonal_blocks,
-            self.layout.n_rows,
-            *self._rows()[:6],
-            layout.rest_first,
-            starts,
-            omega,
-            int(starts[-1]),
-        )
-        flat = flat.sum(axis=0)
-        rest = tuple(
-            flat[s : s + size].reshape(block.n_levels, block.q, block.q)
-            for block, s, size in zip(layout.rest, starts[:-1], sizes, strict=True)
-        )
-        return DiagonalBlocks(e, rest)
+        e = np.empty((layout.n_levels, layout.q, layout.q))
+        starts = block_starts(layout)
+        flat = self.accumulators(int(starts[-1]))
+        arguments = (self.rows, np.ascontiguousarray(omega), starts, e)
+        each = [self.level_values(), self.buffers(layout.longest), flat]
+        over_levels(layout, kernels.diagonal_blocks, *arguments, each=each)
+        return DiagonalBlocks(e, split_blocks(layout, flat.sum(axis=0)))
 
-    def cross(self, omega: Floats, e: Floats) -> Floats:
+    def cross(self, curvature: Curvature, e: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        return launch(kernels.cross, self.layout.n_rows, *self._rows(), omega, _c(e), self.layout.n_rest).sum(
-            axis=0
+        m = e.shape[2]
+        sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
+        zero = np.zeros((self.layout.n_thresholds + 2, m))
+        each = [self.row_values(), self.buffers(m), self.buffers(m), sums, into_alpha]
+        over_levels(
+            self.layout, kernels.cross, self.rows, *rowwise(curvature), contiguous(e), zero, each=each
         )
+        return self._with_alpha(sums, into_alpha)
 
-    def reduced_product(self, omega: Floats, M: Floats, v: Floats) -> Floats:
+    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        return launch(
-            kernels.reduced_product, self.layout.n_rows, *self._rows(), omega, M, _c(v), self.layout.longest
-        ).sum(axis=0)
+        m = v.shape[1]
+        sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
+        shared = (self.rows, *rowwise(curvature), M)
+        alpha = self.padded_alpha(v)
+        q, longest, buffers = self.layout.q, self.layout.longest, self.buffers
+        if m == 1:
+            each = [buffers(longest), buffers(longest), buffers(q), buffers(q), buffers(2, self.layout.p)]
+            each = [self.level_values(), *each, sums[:, :, 0], into_alpha[:, :, 0]]
+            one = (contiguous(v[:, 0]), contiguous(alpha[:, 0]))
+            over_levels(self.layout, kernels.product, *shared, *one, each=each)
+        else:
+            each = [
+                buffers(longest, m),
+                buffers(m),
+                buffers(m),
+                buffers(q, m),
+                buffers(q, m),
+                sums,
+                into_alpha,
+            ]
+            several = (contiguous(v), alpha)
+            over_levels(self.layout, kernels.products, *shared, *several, each=[self.row_values(), *each])
+        return self._with_alpha(sums, into_alpha)
 
-    def reduced_blocks(self, omega: Floats, M: Floats, blocks: DiagonalBlocks) -> tuple[Floats, ...]:
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import kernels
 
-        layout = self.layout
-        shares = (
-            launch(
-                kernels.eliminated_share,
-                self.layout.n_rows,
-                thread_chunks(self.layout),
-                layout.ptr,
-                layout.codes[k],
-                layout.features,
-                layout.eliminated_columns,
-                block.term.columns.astype(np.int32),
-                omega,
-                M,
-                block.n_levels,
-            ).sum(axis=0)
-            for k, block in enumerate(layout.rest)
-        )
-        return tuple(own - share for own, share in zip(blocks.rest, shares, strict=True))
+        layout, starts = self.layout, block_starts(self.layout)
+        flat = self.accumulators(int(starts[-1]))
+        levels = bounds(block.n_levels for block in layout.rest)
+        pairs = bounds(block.n_levels * block.q * layout.q for block in layout.rest)
+        seen = np.zeros((len(flat), int(levels[-1])), dtype=np.bool_)
+        each = [self.row_values(), self.buffers(layout.q), self.accumulators(int(pairs[-1])), seen, flat]
+        arguments = (self.rows, curvature.omega, M, starts, levels, pairs)
+        over_levels(layout, kernels.eliminated_share, *arguments, each=each)
+        shares = split_blocks(self.layout, flat.sum(axis=0))
+        return tuple(own - share for own, share in zip(rest, shares, strict=True))
 
-    def back_substitute(self, omega: Floats, M: Floats, h: Floats, v: Floats) -> tuple[Floats, Floats]:
+    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
         from mixedfx.linalg import kernels
 
-        return launch(kernels.back_substitute, self.layout.n_rows, *self._rows(), omega, M, _c(h), _c(v))
+        out = np.empty((self.layout.n_levels, self.layout.q, v.shape[1]))
+        arguments = (*rowwise(curvature), contiguous(v), self.padded_alpha(v), out)
+        each = [self.row_values(), self.buffers(v.shape[1])]
+        over_levels(self.layout, kernels.level_sums, self.rows, *arguments, each=each)
+        return out
+
+    def noise(self, curvature: Curvature, seed: int, m: int) -> Parts:
+        from mixedfx.linalg.noise import noise_rmatvec
+
+        e = np.empty((self.layout.n_levels, self.layout.q, m))
+        sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
+        arguments = (*rowwise(curvature), self.layout.order, seed, e)
+        each = [self.row_values(), self.buffers(m), self.buffers(m), sums, into_alpha]
+        over_levels(self.layout, noise_rmatvec, self.rows, *arguments, each=each)
+        return Parts(e, self._with_alpha(sums, into_alpha))
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
 
-        return launch(
-            dense_kernels.dense_reduced, self.layout.n_rows, *self._rows(), omega, M, self.layout.n_rest
+        n = self.layout.alpha_start
+        G = np.zeros((n, n))
+        parts = thread_count(self.layout.n_rows)
+        arguments = (self.rows, np.ascontiguousarray(omega), M, G)
+        each = self._dense_buffers()
+        in_threads(
+            [
+                (dense_kernels.dense_reduced, (t, parts, *arguments, *(items[t] for items in each)))
+                for t in range(parts)
+            ]
         )
+        return G
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
 
-        return launch(dense_kernels.level_quadratic, self.layout.n_rows, *self._rows(), omega, _c(H))
+        out = np.empty((self.layout.n_levels, self.layout.q, self.layout.q))
+        arguments = (self.rows, np.ascontiguousarray(omega), contiguous(H), out)
+        over_levels(self.layout, dense_kernels.level_quadratic, *arguments, each=self._dense_buffers())
+        return out
 
-    def _rows(self) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]:
-        """The arguments that all kernels begin with."""
-        o = self.layout
-        return (
-            thread_chunks(o),
-            o.ptr,
-            o.codes,
-            o.features,
-            o.eliminated_columns,
-            o.rest_columns,
-            o.rest_first,
-            o.rest_start,
-            o.fixed_columns,
-        )
+    def _dense_buffers(self) -> list[NDArray]:
+        """For each thread: row values, position and columns touched, a row's form, and two level matrices."""
+        layout, threads = self.layout, thread_count(self.layout.n_rows)
+        width = sum(block.q for block in layout.rest) + layout.p
+        capacity = min(layout.alpha_start, layout.longest * (width - layout.p) + layout.p)
+        position = np.full((threads, layout.alpha_start), -1, dtype=np.int64)
+        touched, index = (np.empty((threads, n), dtype=np.int64) for n in (capacity, width))
+        level = (max(capacity, 1), layout.q)
+        values = self.buffers(width)
+        return [
+            self.row_values(),
+            position,
+            touched,
+            index,
+            values,
+            self.buffers(*level),
+            self.buffers(*level),
+        ]
+
+    def accumulators(self, *shape: int) -> Floats:
+        """Zeros for each thread, shape (T, ...)."""
+        return np.zeros((thread_count(self.layout.n_rows), *shape))
+
+    def buffers(self, *shape: int) -> Floats:
+        """Room for each thread, shape (T, ...)."""
+        return np.empty((thread_count(self.layout.n_rows), *shape))
+
+    def row_values(self) -> Floats:
+        """The buffer z of each thread; see `mixedfx.linalg.rows`."""
+        return np.ones((thread_count(self.layout.n_rows), self.layout.features.width))
+
+    def level_values(self) -> Floats:
+        """The buffer Z of each thread; see `mixedfx.linalg.rows`."""
+        return np.ones((thread_count(self.layout.n_rows), self.layout.features.width, self.layout.longest))
+
+    def padded_alpha(self, v: Floats) -> Floats:
+        """The thresholds' part of a rest vector between two zeros, shape (thresholds + 2, m)."""
+        return np.pad(v[self.layout.alpha_start :], ((1, 1), (0, 0)))
+
+    def _alpha_accumulators(self, m: int) -> Floats:
+        return self.accumulators(self.layout.n_thresholds + 2, m)
+
+    def _with_alpha(self, sums: Floats, into_alpha: Floats) -> Floats:
+        out = sums.sum(axis=0)
+        out[self.layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
+        return out
 
 
-def thread_chunks(layout: RowLayout) -> NDArray[np.int64]:
-    """Bounds of the runs of levels that the threads take."""
-    return layout.chunks(thread_count(layout.n_rows))
+def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | None]:
+    """A curvature as the kernels take it."""
+    if not curvature.has_thresholds:
+        return curvature.omega, None, None
+    return curvature.omega, curvature.upper, curvature.category
 
 
-def _c(array: Floats) -> Floats:
+def block_starts(layout: RowLayout) -> NDArray[np.int64]:
+    """Where the diagonal blocks of each remaining factor begin in a flat array, and its length; shape (K,)."""
+    return bounds(block.n_levels * block.q**2 for block in layout.rest)
+
+
+def bounds(sizes: Iterable[int]) -> NDArray[np.int64]:
+    """Where each of several runs begins, and the end of the last."""
+    return np.array([0, *accumulate(sizes)], dtype=np.int64)
+
+
+def split_blocks(layout: RowLayout, flat: Floats) -> tuple[Floats, ...]:
+    """A flat array of diagonal blocks by factor, (J_k, q_k, q_k) each."""
+    starts = block_starts(layout)
+    return tuple(
+        flat[start : start + block.n_levels * block.q**2].reshape(block.n_levels, block.q, block.q)
+        for block, start in zip(layout.rest, starts[:-1], strict=True)
+    )
+
+
+def contiguous(array: Floats) -> Floats:
+    """As float64 in C order, copied only if it is not."""
     return np.ascontiguousarray(array, dtype=np.float64)

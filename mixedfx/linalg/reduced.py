@@ -7,9 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.linalg.deflation import COLUMNS_AT_ONCE, CoarseSpace, coarse_space, symmetric_pseudo_inverse
+from mixedfx.linalg.deflation import (
+    COLUMNS_AT_ONCE,
+    CoarseDirections,
+    CoarseSpace,
+    coarse_space,
+    symmetric_pseudo_inverse,
+)
 from mixedfx.linalg.dense import DenseReduced, dense_reduced
-from mixedfx.linalg.elimination import Elimination, inverse_and_logdet
+from mixedfx.linalg.elimination import Reduction, inverse_and_logdet
 from mixedfx.linalg.pcg import CGSolution, pcg
 
 Floats = NDArray[np.float64]
@@ -24,34 +30,35 @@ class ReducedSystem:
 
     Attributes
     ----------
-    elimination
+    reduction
         Gives products with S.
     coarse
-        The deflated directions.
+        The deflated directions, which end with the unit vectors of beta and thresholds.
+    setup_passes
+        Traversals of the rows that the set-up took: one for the blocks, one a batch of coarse directions.
     inverses
         Inverses of S's diagonal blocks, (J_k, q_k, q_k) a remaining factor.
-    beta_inverse
-        Pseudo-inverse of S's block of beta, (p, p).
+    fixed_inverse
+        Pseudo-inverse of S's block of beta and thresholds.
     """
 
-    elimination: Elimination
+    reduction: Reduction
     coarse: CoarseSpace
+    setup_passes: int
     inverses: tuple[Floats, ...]
-    beta_inverse: Floats
-
-    @property
-    def setup_passes(self) -> int:
-        """Traversals of the rows that the set-up took: one a remaining factor, one a batch of E's columns."""
-        return len(self.inverses) + -(-self.coarse.E.shape[1] // COLUMNS_AT_ONCE)
+    fixed_inverse: Floats
 
     def precondition(self, r: Floats) -> Floats:
         """P r, P about S^-1; r (n_rest, m)."""
-        layout = self.elimination.operator.layout
+        layout = self.reduction.operator.layout
         z = np.empty_like(r)
         for block, inverse in zip(layout.rest, self.inverses, strict=True):
-            levels = r[block.slice].reshape(block.n_levels, block.q, r.shape[1])
-            z[block.slice] = (inverse @ levels).reshape(block.stop - block.start, r.shape[1])
-        z[layout.beta_start :] = self.beta_inverse @ r[layout.beta_start :]
+            if block.q == 1:
+                z[block.slice] = inverse[:, :, 0] * r[block.slice]
+            else:
+                levels = r[block.slice].reshape(block.n_levels, block.q, r.shape[1])
+                z[block.slice] = (inverse @ levels).reshape(block.stop - block.start, r.shape[1])
+        z[layout.beta_start :] = self.fixed_inverse @ r[layout.beta_start :]
         return self.coarse.correct(z, r)
 
     def energy(self, r: Floats) -> Floats:
@@ -66,7 +73,7 @@ class ReducedSystem:
         x = self.coarse.solve(b)
         residual = b - self.coarse.SE @ (self.coarse.inverse @ (self.coarse.E.T @ b))
         solution = pcg(
-            self.elimination.product,
+            self.reduction.product,
             self.precondition,
             residual,
             x,
@@ -76,20 +83,49 @@ class ReducedSystem:
         )
         if solution.converged or len(b) > DENSE_FALLBACK:
             return solution
-        x = self.dense().solve(b)
-        return CGSolution(x, solution.iterations, True, 0.0)
+        return CGSolution(self._dense_solve(b), solution.iterations, True, 0.0)
 
     def dense(self) -> DenseReduced:
-        """S as a factored dense matrix."""
-        return dense_reduced(self.elimination)
+        """S without thresholds as a factored dense matrix."""
+        return dense_reduced(self.reduction)
+
+    def _dense_solve(self, b: Floats) -> Floats:
+        """S^-1 b, thresholds joined to the dense factor by their columns of S, which S E holds."""
+        dense = self.dense()
+        n = len(dense.U)
+        if n == len(b):
+            return dense.solve(b)
+        columns = self.coarse.SE[:, self.coarse.SE.shape[1] - (len(b) - n) :]
+        inner = dense.solve(np.hstack([columns[:n], b[:n]]))
+        X, x = inner[:, : len(b) - n], inner[:, len(b) - n :]
+        alpha = np.linalg.solve(columns[n:] - columns[:n].T @ X, b[n:] - columns[:n].T @ x)
+        return np.vstack([x - X @ alpha, alpha])
 
 
-def reduced_system(elimination: Elimination, E: Floats) -> ReducedSystem:
-    """Set up the preconditioner: one traversal a remaining factor, and products for the columns of E."""
-    coarse = coarse_space(elimination, E)
-    beta_start = elimination.operator.layout.beta_start
-    p = elimination.operator.layout.p
-    # E ends with beta's unit vectors, so S's block of beta stands in S E already.
-    beta_block = coarse.SE[beta_start:, coarse.SE.shape[1] - p :]
-    inverses = tuple(inverse_and_logdet(block)[0] for block in elimination.diagonal())
-    return ReducedSystem(elimination, coarse, inverses, symmetric_pseudo_inverse(beta_block))
+def reduced_system(
+    reduction: Reduction, directions: CoarseDirections, near: ReducedSystem | None = None
+) -> ReducedSystem:
+    """Set up the preconditioner: a traversal for the diagonal blocks, and products for the coarse directions.
+
+    Parameters
+    ----------
+    reduction
+        S.
+    directions
+        What to deflate.
+    near
+        A system at weights so near that its diagonal blocks will do: they only precondition, where the coarse space has
+        to be exact.
+    """
+    coarse = coarse_space(reduction, directions)
+    passes = -(-directions.F.shape[1] // COLUMNS_AT_ONCE)
+    if near is None:
+        inverses = tuple(inverse_and_logdet(block)[0] for block in reduction.diagonal())
+        passes += 1
+    else:
+        inverses = near.inverses
+    layout = reduction.operator.layout
+    n_fixed = layout.n_rest - layout.beta_start
+    # E ends with the unit vectors of beta and thresholds, so their block of S stands in S E already.
+    fixed_block = coarse.SE[layout.beta_start :, coarse.SE.shape[1] - n_fixed :]
+    return ReducedSystem(reduction, coarse, passes, inverses, symmetric_pseudo_inverse(fixed_block))

@@ -7,31 +7,37 @@ from numba import njit
 from numpy.typing import NDArray
 
 
-@njit(cache=True)
-def counting_order(codes, n_levels, first):
-    """Row numbers with `codes[first[...]]` rising, rows of equal codes in the order of `first`."""
+@njit(cache=True, nogil=True)
+def counting_order(codes, n_levels, first, order):
+    """Fill `order` with row numbers so that `codes` rise, rows of equal codes in the order of `first`.
+
+    An empty `first` means the rows' own order.
+    """
     place = np.zeros(n_levels + 1, dtype=np.int64)
     for code in codes:
         place[code + 1] += 1
     for level in range(n_levels):
         place[level + 1] += place[level]
-    order = np.empty(len(codes), dtype=first.dtype)
-    for row in first:
+    for i in range(len(codes)):
+        row = first[i] if len(first) else i
         code = codes[row]
         order[place[code]] = row
         place[code] += 1
-    return order
 
 
-def sorted_rows(*keys: tuple[NDArray[np.int32], int]) -> NDArray[np.int64]:
-    """The order of rows by several level codes, the first key slowest.
+def sorted_rows(*keys: tuple[NDArray[np.int32], int]) -> NDArray[np.signedinteger]:
+    """The order of rows by several level codes, the first key slowest; int32 where that can number the rows.
 
     Parameters
     ----------
     *keys
         (codes, number of levels), codes of shape (N,).
     """
-    order = np.arange(len(keys[0][0]), dtype=np.int64)
+    n = len(keys[0][0])
+    kind = np.int32 if n <= np.iinfo(np.int32).max else np.int64
+    order = np.empty(0, dtype=kind)
     for codes, n_levels in reversed(keys):
-        order = np.asarray(counting_order(codes, n_levels, order), dtype=np.int64)
+        following = np.empty(n, dtype=kind)
+        counting_order(codes, n_levels, order, following)
+        order = following
     return order

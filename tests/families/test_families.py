@@ -105,24 +105,32 @@ def test_unknown_family() -> None:
         get_family("gamma")
 
 
-@pytest.mark.parametrize("name", sorted(n for n, f in FAMILIES.items() if f.compiled_kind is not None))
+@pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_compiled_formulas_are_the_same(name: str) -> None:
     from mixedfx.families import compiled
 
     family, auxiliary = get_family(name), AUXILIARY[name]
-    number = 1.0 if auxiliary is None else auxiliary
-    eta = np.concatenate([ETA, [-700.0, -40.0, 40.0, 600.0]])
-    weights, direction = np.linspace(0.5, 2.0, len(eta)), np.cos(eta)
-    for value in (responses(family)[0][0], responses(family)[-1][0]):
-        y = np.full_like(eta, value)
-        loss, d1, d2 = compiled.evaluate(family.compiled_kind, y, eta, weights, number)
-        expected = family.derivatives(y, eta, auxiliary)
-        np.testing.assert_allclose(d1, weights * expected.d1, rtol=1e-12, atol=1e-300)
-        np.testing.assert_allclose(d2, weights * expected.d2, rtol=1e-12)
-        assert loss == pytest.approx(weights @ family.loss(y, eta, auxiliary), rel=1e-13)
-        along = compiled.loss_along(family.compiled_kind, y, eta, direction, 0.3, weights, number)
-        moved = family.loss(y, eta + 0.3 * direction, auxiliary)
-        assert along == pytest.approx(weights @ moved, rel=1e-13)
+    sigma2 = auxiliary if isinstance(auxiliary, float) else 1.0
+    padded = np.array([-np.inf, -1.0, 0.4, 2.0, np.inf])
+    for value in VALUES[name]:
+        for eta in [*ETA, -700.0, -40.0, 40.0, 600.0]:
+            y, at = np.array([value]), np.array([eta])
+            around = (padded[int(value) + 1], padded[int(value)]) if family.has_thresholds else (0.0, 0.0)
+            linear, factor, d1, d2, above, bend = compiled.row_terms(
+                family.compiled_kind, value, eta, sigma2, *around
+            )
+            expected = family.derivatives(y, at, auxiliary)
+            assert d1 == pytest.approx(expected.d1[0], rel=1e-12, abs=1e-15)
+            assert d2 == pytest.approx(expected.d2[0], rel=1e-12, abs=1e-300)
+            left_out = family.loss_constant(y, np.zeros(0), sigma2)
+            if family.has_thresholds:
+                counts = np.bincount([int(value)], minlength=4).astype(float)
+                left_out = as_cumulative(family).gaps(counts, padded[1:-1]).loss
+                terms = as_cumulative(family).threshold_terms(y, at, np.ones(1), padded[1:-1])
+                assert bend == pytest.approx(-terms.K[0, int(value)] if value < 3 else 0.0, rel=1e-10)
+                assert 0 <= above <= 1
+            loss = linear + np.log(factor) + left_out
+            assert loss == pytest.approx(family.loss(y, at, auxiliary)[0], rel=1e-12, abs=1e-12)
 
 
 def test_thresholds() -> None:

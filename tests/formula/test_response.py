@@ -45,7 +45,7 @@ def design(y: object, family: str | Family, formula: str = "y ~ x + (1 | g)") ->
 def test_two_outcomes_the_second_is_success(y: object, levels: list[object] | None) -> None:
     built = design(y, "bernoulli")
     assert built.y.tolist() == [0.0, 1.0, 1.0, 0.0]
-    assert built.y.dtype == np.float64
+    assert built.y.dtype == np.int8
     found = built.response_levels
     assert found is None if levels is None else found is not None and found.tolist() == levels
 

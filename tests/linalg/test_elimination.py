@@ -28,7 +28,7 @@ def eliminated(m: Model, omega: np.ndarray, eliminate_factor: str | None = None)
 
 def dense_order(layout: RowLayout, dense: DenseModel) -> np.ndarray:
     """Positions in the dense coefficient vector (factors, then beta) of (eliminated, rest)."""
-    names = [layout.eliminated.name, *(block.term.name for block in layout.rest)]
+    names = [block.name for block in layout.blocks]
     n = dense.Z.shape[1]
     return np.concatenate(
         [*(np.arange(n)[dense.blocks[name]] for name in names), n + np.arange(dense.p)]
@@ -56,7 +56,8 @@ def test_solve_agrees_with_dense(kind: str, seed: int, singular: bool) -> None:
     system = reduced_system(elimination, coarse_directions(layout))
     rhs = Parts(rng.standard_normal((layout.n_levels, layout.q, 3)), rng.standard_normal((layout.n_rest, 3)))
     solution = system.solve(elimination.reduce(rhs), tol=1e-12)
-    x, rows = elimination.recover(rhs, solution.x)
+    x = elimination.recover(rhs, solution.x)
+    rows = elimination.operator.matvec(elimination.lambdas.times(x))
 
     dense = in_lower_coordinates(m)
     order = dense_order(layout, dense)

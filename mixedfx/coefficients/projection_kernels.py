@@ -1,0 +1,330 @@
+"""Numba kernels of a projection: one traversal of the rows that solves the eliminated levels and says what is left.
+
+For given other coefficients the levels of the eliminated factor are independent of each other, and each has a small
+convex problem, phi_j(u) = sum_r w_r l(y_r, eta_r) + |u|^2 / 2 over its own rows. Newton's method solves it while these
+rows are in the cache; |grad phi_j| has to fall, which for a convex function rules out the jumps to the far side that a
+joint line search would pay for with everybody's step.
+
+`weights`, `offset` and `alpha` (thresholds between -inf and +inf) are None where the model has none, which leaves them
+out of the compiled code. Outputs, for the levels `low`..`high`: `u` is updated from its start, `M` is the covariance of
+b_j given the rest, `omega` and `upper` are those of `Curvature`. Added to, for each thread: `gradient` of the remaining
+coefficients in b, `blocks` Z_k'WZ_k (flat, by `block_start`), `squares` diag(X'WX), `slope` and `bend` of thresholds,
+both with an entry for -inf and +inf, and `totals`: objective and largest squared decrement left in a level. The
+arguments before these are buffers of one level's rows or coefficients.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mixedfx.families.compiled import row_terms
+from mixedfx.linalg import intercept_kernels
+from mixedfx.linalg.kernels import add_level_blocks
+from mixedfx.linalg.rows import add_rest, column_sums, inner, kernel, load_rows, scatter_rest
+
+MOST_STEPS = 60
+SETTLED = 1e-13
+"""Squared decrement at which a level's last step is taken without another look: what it leaves is of its square."""
+LARGEST_FACTOR = 1e250
+
+
+@kernel
+def project(
+    low, high, rows, kind, y, weights, offset, sigma2, alpha, Lambda, v, block_start, u, M, omega, upper,
+    Z, base, eta, slopes, bends, above, bend_above, here, before, step, b, g, in_u, A, H, L,
+    gradient, blocks, squares, slope, bend, totals,
+):  # fmt: skip
+    """Any model; u (J, q), M (J, q, q), Lambda (q, q), v (n_rest,) in b."""
+    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
+    q, p, beta = cols_e.shape[0], cols_x.shape[0], start[codes.shape[0]]
+    low_alpha, high_alpha = 0.0, 0.0
+    for j in range(low, high):
+        begin, n = ptr[j], ptr[j + 1] - ptr[j]
+        load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z)
+        for k in range(n):
+            base[k] = 0.0
+        if offset is not None:
+            for k in range(n):
+                base[k] = offset[begin + k]
+        for i in range(p):
+            x = v[beta + i]
+            for k in range(n):
+                base[k] += x * Z[cols_x[i], k]
+        add_rest(codes, cols_r, first, start, begin, n, Z, v, base)
+        for i in range(q):
+            here[i] = step[i] = u[j, i]
+            before[i] = 0.0  # a start that overflows is drawn towards 0
+        last_norm, t, loss, decrement, penalty = np.inf, 1.0, 0.0, 0.0, 0.0
+        for _ in range(MOST_STEPS):
+            _times(Lambda, here, b)
+            loss, factor = 0.0, 1.0
+            for k in range(n):
+                eta[k] = base[k]
+            for i in range(q):
+                x = b[i]
+                for k in range(n):
+                    eta[k] += x * Z[cols_e[i], k]
+            for k in range(n):
+                r = begin + k
+                if alpha is not None:
+                    low_alpha, high_alpha = alpha[int(y[r])], alpha[int(y[r]) + 1]
+                linear, grown, d1, d2, up, bend_up = row_terms(
+                    kind, y[r], eta[k], sigma2, high_alpha, low_alpha
+                )
+                if weights is not None:
+                    w = weights[r]
+                    loss += w * (linear + math.log(grown))
+                    d1 *= w
+                    d2 *= w
+                    up *= w
+                    bend_up *= w
+                else:
+                    loss += linear
+                    factor *= grown
+                    if factor > LARGEST_FACTOR:
+                        loss += math.log(factor)
+                        factor = 1.0
+                slopes[k], bends[k] = d1, d2
+                if alpha is not None:
+                    above[k], bend_above[k] = up, bend_up
+            column_sums(cols_e, n, Z, slopes, g)
+            for i in range(q):
+                for h in range(i + 1):
+                    total = 0.0
+                    for k in range(n):
+                        total += bends[k] * Z[cols_e[i], k] * Z[cols_e[h], k]
+                    A[i, h] = total
+            loss += math.log(factor)
+            _transpose_times(Lambda, g, in_u)
+            norm = 0.0
+            for i in range(q):
+                in_u[i] += here[i]
+                norm += in_u[i] * in_u[i]
+            if not (norm <= last_norm and norm < np.inf) and t > 1e-12:
+                t *= 0.5
+                for i in range(q):
+                    here[i] = before[i] + t * step[i]
+                continue
+            last_norm, t = norm, 1.0
+            _hessian(Lambda, A, H)
+            _invert(H, L)
+            decrement, penalty = 0.0, 0.0
+            for i in range(q):
+                step[i] = 0.0
+                for h in range(q):
+                    step[i] -= H[i, h] * in_u[h]
+                decrement -= step[i] * in_u[i]
+                before[i] = here[i]
+                penalty += 0.5 * here[i] * here[i]
+                here[i] += step[i]
+            if not decrement > SETTLED:
+                break
+        totals[0] += loss + penalty - 0.5 * decrement
+        totals[1] = max(totals[1], decrement if decrement > SETTLED else 0.0)
+        _sandwich(Lambda, H, j, M)
+        for i in range(q):
+            u[j, i] = here[i]
+        _times(Lambda, step, b)
+        for k in range(n):
+            eta[k] = 0.0
+        for i in range(q):
+            x = b[i]
+            for k in range(n):
+                eta[k] += x * Z[cols_e[i], k]
+        for k in range(n):
+            r = begin + k
+            omega[r] = bends[k]
+            if alpha is not None:
+                category = int(y[r])
+                upper[r] = bend_above[k]
+                below, bend_below = above[k] - slopes[k], bends[k] - bend_above[k]
+                slope[category + 1] -= above[k] + bend_above[k] * eta[k]
+                slope[category] += below - bend_below * eta[k]
+                bend[category + 1] += bend_above[k]
+                bend[category] += bend_below
+            slopes[k] += bends[k] * eta[k]
+        scatter_rest(codes, cols_r, first, start, begin, n, Z, slopes, gradient)
+        for i in range(p):
+            total, square = 0.0, 0.0
+            for k in range(n):
+                x = Z[cols_x[i], k]
+                total += x * slopes[k]
+                square += x * x * bends[k]
+            gradient[beta + i] += total
+            squares[i] += square
+        add_level_blocks(codes, cols_r, first, block_start, begin, n, Z, bends, blocks)
+
+
+@kernel
+def project_intercepts(
+    low, high, rows, kind, y, weights, offset, sigma2, alpha, scale, v, u, M, omega, upper,
+    base, slopes, bends, above, bend_above, gradient, blocks, squares, slope, bend, totals,
+):  # fmt: skip
+    """Models whose random coefficients are all intercepts; u, M (J,), Lambda = `scale`.
+
+    `squares` has an entry for X's constant and then one for each of ``x_columns``.
+    """
+    ptr, near, codes, start, values, constant, x_index, x_columns = rows
+    low_alpha, high_alpha = 0.0, 0.0
+    shift = v[constant] if constant >= 0 else 0.0
+    everything, weight = 0.0, 0.0
+    for j in range(low, high):
+        begin, n = ptr[j], ptr[j + 1] - ptr[j]
+        for k in range(n):
+            base[k] = shift + intercept_kernels.gather(
+                near, codes, start, values, x_index, x_columns, begin + k, v
+            )
+            if offset is not None:
+                base[k] += offset[begin + k]
+        here, before, step = u[j], 0.0, u[j]  # a start that overflows is drawn towards 0
+        last_norm, t, loss, decrement, H = np.inf, 1.0, 0.0, 0.0, 1.0
+        for _ in range(MOST_STEPS):
+            g, A = 0.0, 0.0
+            loss, factor = 0.0, 1.0
+            shrunk = scale * here
+            for k in range(n):
+                r = begin + k
+                if alpha is not None:
+                    low_alpha, high_alpha = alpha[int(y[r])], alpha[int(y[r]) + 1]
+                linear, grown, d1, d2, a, bend_a = row_terms(
+                    kind, y[r], base[k] + shrunk, sigma2, high_alpha, low_alpha
+                )
+                if weights is not None:
+                    w = weights[r]
+                    loss += w * (linear + math.log(grown))
+                    d1 *= w
+                    d2 *= w
+                    a *= w
+                    bend_a *= w
+                else:
+                    loss += linear
+                    factor *= grown
+                    if factor > LARGEST_FACTOR:
+                        loss += math.log(factor)
+                        factor = 1.0
+                slopes[k], bends[k] = d1, d2
+                if alpha is not None:
+                    above[k], bend_above[k] = a, bend_a
+                g += d1
+                A += d2
+            loss += math.log(factor)
+            g = scale * g + here
+            if not (abs(g) <= last_norm and abs(g) < np.inf) and t > 1e-12:
+                t *= 0.5
+                here = before + t * step
+                continue
+            last_norm, t = abs(g), 1.0
+            H = scale * scale * A + 1.0
+            step = -g / H
+            decrement = g * g / H
+            before = here
+            here += step
+            if not decrement > SETTLED:
+                break
+        totals[0] += loss + 0.5 * before * before - 0.5 * decrement
+        totals[1] = max(totals[1], decrement if decrement > SETTLED else 0.0)
+        u[j] = here
+        M[j] = scale * scale / H
+        moved = scale * step
+        for k in range(n):
+            r = begin + k
+            d2 = bends[k]
+            s = slopes[k] + d2 * moved
+            omega[r] = d2
+            if alpha is not None:
+                category = int(y[r])
+                upper[r] = bend_above[k]
+                below, bend_below = above[k] - slopes[k], d2 - bend_above[k]
+                slope[category + 1] -= above[k] + bend_above[k] * moved
+                slope[category] += below - bend_below * moved
+                bend[category + 1] += bend_above[k]
+                bend[category] += bend_below
+            everything += s
+            weight += d2
+            intercept_kernels.scatter(near, codes, start, values, x_index, x_columns, r, s, gradient)
+            if near.shape[0] > 0:
+                blocks[near[r]] += d2
+            for f in range(1, codes.shape[0]):
+                blocks[start[f] + codes[f, r]] += d2
+            for i in range(x_columns.shape[0]):
+                squares[1 + i] += d2 * values[x_columns[i], r] ** 2
+    if constant >= 0:
+        gradient[constant] += everything
+        squares[0] += weight
+
+
+@inner
+def _times(Lambda, u, b):
+    for i in range(u.shape[0]):
+        b[i] = 0.0
+        for h in range(u.shape[0]):
+            b[i] += Lambda[i, h] * u[h]
+
+
+@inner
+def _transpose_times(Lambda, b, u):
+    for i in range(u.shape[0]):
+        u[i] = 0.0
+        for h in range(u.shape[0]):
+            u[i] += Lambda[h, i] * b[h]
+
+
+@inner
+def _hessian(Lambda, A, H):
+    """H = Lambda' A Lambda + I; of A the lower triangle is read."""
+    q = A.shape[0]
+    for i in range(q):
+        for h in range(i):
+            A[h, i] = A[i, h]
+    for i in range(q):
+        for h in range(i + 1):
+            total = 1.0 if i == h else 0.0
+            for a in range(q):
+                inner = 0.0
+                for c in range(q):
+                    inner += A[a, c] * Lambda[c, h]
+                total += Lambda[a, i] * inner
+            H[i, h] = total
+            H[h, i] = total
+
+
+@inner
+def _invert(H, L):
+    """H becomes its inverse by Cholesky's L; its eigenvalues are at least 1."""
+    q = H.shape[0]
+    for i in range(q):
+        for h in range(i + 1):
+            total = H[i, h]
+            for c in range(h):
+                total -= L[i, c] * L[h, c]
+            L[i, h] = math.sqrt(total) if i == h else total / L[h, h]
+    # L becomes its inverse, whose cross-product is H's.
+    for i in range(q):
+        L[i, i] = 1.0 / L[i, i]
+        for h in range(i):
+            total = 0.0
+            for c in range(h, i):
+                total += L[i, c] * L[c, h]
+            L[i, h] = -total * L[i, i]
+    for i in range(q):
+        for h in range(i + 1):
+            total = 0.0
+            for c in range(i, q):
+                total += L[c, i] * L[c, h]
+            H[i, h] = total
+            H[h, i] = total
+
+
+@inner
+def _sandwich(Lambda, inverse, j, M):
+    """M[j] = Lambda inverse Lambda'."""
+    q = Lambda.shape[0]
+    for i in range(q):
+        for h in range(q):
+            total = 0.0
+            for a in range(q):
+                for c in range(q):
+                    total += Lambda[i, a] * inverse[a, c] * Lambda[h, c]
+            M[j, i, h] = total
