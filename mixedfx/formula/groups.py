@@ -125,8 +125,8 @@ def _combine(codes: Sequence[Codes], sizes: Sequence[int], rows: slice) -> NDArr
     """Combinations of codes as one number, -1 where one of them is -1."""
     keys = codes[0][rows].astype(np.int64)
     known = keys >= 0
-    for own, size in zip(codes[1:], sizes[1:], strict=True):
-        more = own[rows]
+    for part, size in zip(codes[1:], sizes[1:], strict=True):
+        more = part[rows]
         keys *= size
         keys += more
         known &= more >= 0
