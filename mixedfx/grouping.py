@@ -37,6 +37,10 @@ class Grouping:
         present, codes = np.unique(self.codes[rows], return_inverse=True)
         return Grouping(self.name, codes.astype(np.int32), self.levels[present])
 
+    def slice(self, rows: slice) -> Grouping:
+        """The grouping of neighbouring rows, as a view; all levels stay."""
+        return Grouping(self.name, self.codes[rows], self.levels)
+
     def counts(self) -> NDArray[np.int64]:
         """Rows of each level, shape (J,)."""
         return np.bincount(self.codes[self.codes >= 0], minlength=self.n_levels)

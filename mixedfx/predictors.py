@@ -6,7 +6,7 @@ term point into it, so that ``1 + x + (1 + x | user) + (1 + x | item)`` on N row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mixedfx.constant_rows import is_constant
 from mixedfx.grouping import Grouping
+from mixedfx.row_chunks import row_chunks
 
 CONSTANT = -1
 """The feature number of the column of ones, which is never stored."""
@@ -104,9 +105,22 @@ class Predictors:
 
         `beta` has shape (p,), ``b[factor]`` shape (J, q).
         """
-        eta = self.offset + self.X() @ beta
-        for term in self.terms:
-            codes = term.grouping.codes
-            contribution = np.einsum("rq,rq->r", self.z(term), b[term.name][codes])
-            eta += np.where(codes >= 0, contribution, 0.0)
+        eta = np.empty(self.n_rows)
+        for rows in row_chunks(self.n_rows):
+            part = self.slice(rows)
+            eta[rows] = part.offset + part.X() @ beta
+            for term in part.terms:
+                codes = term.grouping.codes
+                contribution = np.einsum("rq,rq->r", part.z(term), b[term.name][codes])
+                eta[rows] += np.where(codes >= 0, contribution, 0.0)
         return eta
+
+    def slice(self, rows: slice) -> Predictors:
+        """Neighbouring rows, as views; all levels stay."""
+        return replace(
+            self,
+            features=self.features[rows],
+            offset=self.offset[rows],
+            index=self.index[rows],
+            terms=tuple(replace(t, grouping=t.grouping.slice(rows)) for t in self.terms),
+        )

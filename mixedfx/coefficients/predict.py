@@ -13,6 +13,7 @@ from mixedfx.families import Family
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.linalg.operator import Parts
 from mixedfx.predictors import Predictors
+from mixedfx.row_chunks import row_chunks
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +21,30 @@ DRAWS = 256
 """Rows beyond this number get their standard errors from so many draws, which costs as many solves; up to it, each
 row's standard error is solved for exactly."""
 ROWS_AT_ONCE = 16
+PREDICTED_AT_ONCE = 2**20
+"""Rows encoded together: enough that what is set up for each batch does not count."""
+
+
+DRAWN_FOR_AT_ONCE = 2**14
+"""Rows for which a batch of draws is evaluated together: their draws fit into a processor's cache."""
+
+
+def predict_rows(spec: DesignSpec, mixture: Mixture, frame: pd.DataFrame, new_levels: str) -> Floats:
+    """eta of the rows of ``spec.complete(data)``, shape (N,), encoded chunk by chunk: nothing else takes N numbers.
+
+    Raises
+    ------
+    DataError
+        See `check_levels`; or the rows cannot be encoded.
+    """
+    beta = mixture.beta()
+    b = {name: mixture.b(name) for name in spec.factors}
+    eta = np.empty(len(frame))
+    for rows in row_chunks(len(frame), PREDICTED_AT_ONCE):
+        predictors = spec.encode_complete(frame.iloc[rows])
+        check_levels(spec, frame, predictors, new_levels)
+        eta[rows] = predictors.eta(beta, b)
+    return eta
 
 
 def linear_predictor(mixture: Mixture, predictors: Predictors) -> Floats:
@@ -39,24 +64,26 @@ def linear_predictor_variance(mixture: Mixture, predictors: Predictors) -> Float
     return variance + np.mean([_new_level_variance(c, predictors) for c in mixture.components], axis=0)
 
 
-def check_levels(spec: DesignSpec, data: object, predictors: Predictors, new_levels: str) -> None:
-    """Refuse levels that the fit did not have, if that is asked for.
+def check_new_levels(new_levels: str) -> None:
+    """Raise `SettingError` unless `new_levels` is "population" or "error"."""
+    if new_levels not in ("population", "error"):
+        raise SettingError(f"new_levels must be 'population' or 'error', not {new_levels!r}")
+
+
+def check_levels(spec: DesignSpec, frame: pd.DataFrame, predictors: Predictors, new_levels: str) -> None:
+    """Refuse levels that the fit did not have, if that is asked for; `predictors` are of some rows of `frame`.
 
     Raises
     ------
-    SettingError
-        `new_levels` is neither "population" nor "error".
     DataError
-        It is "error", and there are such levels.
+        `new_levels` is "error", and there are such levels.
     """
-    if new_levels not in ("population", "error"):
-        raise SettingError(f"new_levels must be 'population' or 'error', not {new_levels!r}")
     if new_levels == "population":
         return
     for term in predictors.terms:
-        unseen = term.grouping.codes < 0
-        if unseen.any():
-            labels = spec.row_levels(data, term.name)[unseen].unique()
+        if (term.grouping.codes < 0).any():
+            unseen = spec.group(term.name).encode(frame) < 0
+            labels = spec.row_levels(frame, term.name)[unseen].unique()
             some = ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
             raise DataError(
                 f"factor '{term.name}' has {len(labels)} level(s) that the fit did not have: {some}; use "
@@ -113,17 +140,29 @@ def _as_columns(component: Component, predictors: Predictors, rows: NDArray[np.i
 
 def _variance_from_draws(mixture: Mixture, predictors: Predictors) -> Floats:
     rng = np.random.default_rng(0)
-    mean = linear_predictor(mixture, predictors)
+    mean_beta = mixture.beta()
+    mean_b = {term.name: mixture.b(term.name) for term in predictors.terms}
     total = np.zeros(predictors.n_rows)
     drawn = 0
     while drawn < DRAWS:
         fixed, random = mixture.draws(ROWS_AT_ONCE, rng)
-        beta = fixed[: len(predictors.fixed_names)]
-        for i in range(beta.shape[1]):
-            eta = predictors.eta(beta[:, i], {name: b[:, :, i] for name, b in random.items()})
-            total += (eta - mean) ** 2
+        beta = fixed[: len(mean_beta)] - mean_beta[:, None]
+        b = {name: values - mean_b[name][:, :, None] for name, values in random.items()}
+        for rows in row_chunks(predictors.n_rows, DRAWN_FOR_AT_ONCE):
+            total[rows] += _squares(predictors.slice(rows), beta, b)
         drawn += beta.shape[1]
     return total / drawn
+
+
+def _squares(predictors: Predictors, beta: Floats, b: dict[str, Floats]) -> Floats:
+    """Sum over the draws, the last axis of `beta` and `b`, of eta^2, shape (N,)."""
+    eta = predictors.X() @ beta
+    for term in predictors.terms:
+        codes = term.grouping.codes
+        z = predictors.z(term) * (codes >= 0)[:, None]
+        for a in range(term.q):
+            eta += z[:, a, None] * b[term.name][codes, a]
+    return np.einsum("rm,rm->r", eta, eta)
 
 
 def _new_level_variance(component: Component, predictors: Predictors) -> Floats:

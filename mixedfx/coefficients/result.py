@@ -193,11 +193,12 @@ class CoefficientsResult:
             raise SettingError(f"type='class' is for families with classes; '{family.name}' has none")
         if interval is not None and (type == "class" or (ordinal and type == "response")):
             raise SettingError(f"type={type!r} has no interval; ask for one with type='link'")
-        predictors = self.spec.encode(new_data)
-        prediction.check_levels(self.spec, new_data, predictors, new_levels)
-        eta = prediction.linear_predictor(self.mixture, predictors)
-        index, name = predictors.index, self.spec.response_name
+        prediction.check_new_levels(new_levels)
+        frame = self.spec.complete(new_data)
+        eta = prediction.predict_rows(self.spec, self.mixture, frame, new_levels)
+        index, name = frame.index, self.spec.response_name
         if interval is not None:
+            predictors = self.spec.encode_complete(frame)
             variance = prediction.linear_predictor_variance(self.mixture, predictors)
             return prediction.with_interval(family, self._auxiliary, eta, variance, interval, type, index)
         if type == "link":

@@ -109,7 +109,14 @@ class DesignSpec:
             A column is missing, has missing or infinite values, or holds a category (not a grouping level)
             that the fit did not have.
         """
-        frame = self._complete(data, self.columns)
+        return self.encode_complete(self.complete(data))
+
+    def complete(self, data: object) -> pd.DataFrame:
+        """The columns `columns` of other data; raises `DataError` where one is missing or misses values."""
+        return self._complete(data, self.columns)
+
+    def encode_complete(self, frame: pd.DataFrame) -> Predictors:
+        """`encode` for what `complete` returned, or some of its rows."""
         groupings = [Grouping(g.name, g.encode(frame), g.levels) for g in self.groups]
         encoded = self.variables.encode(frame)
         return self.predictors(frame, encoded, model_columns(self.parsed.fixed, encoded), groupings)
