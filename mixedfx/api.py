@@ -36,6 +36,13 @@ class Fit:
     coefficients: CoefficientsResult
     refined: CovarianceResult | None = None
 
+    def __repr__(self) -> str:
+        refined = "" if self.refined is None else f"\n  refined: {self.refined!r}"
+        return f"<Fit\n  covariance: {self.covariance!r}\n  coefficients: {self.coefficients!r}{refined}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
     def compare(self, **options: Any) -> Comparison:
         """Compare the stages: see `mixedfx.compare_stages` for the options."""
         return compare_stages(self.covariance, self.coefficients, refined=self.refined, **options)

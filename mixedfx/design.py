@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from mixedfx.constant_rows import is_constant, take_rows
 from mixedfx.errors import CollinearWarning, DataError, DroppedRowsWarning, SettingError
 from mixedfx.families import Family, get_family
+from mixedfx.formula.factor_names import check_factor_names
 from mixedfx.formula.fit import fit_spec
 from mixedfx.formula.formula import parse_formula
+from mixedfx.formula.levels import some
 from mixedfx.formula.missing import counts_text, missing_rows
 from mixedfx.formula.rank import independent_columns
 from mixedfx.formula.response import ResponseValues, Scale, encode_response
@@ -100,7 +102,7 @@ class Design:
         if not kept.all():
             names = [name for name, keep in zip(given.fixed_names, kept, strict=True) if not keep]
             warnings.warn(
-                f"fixed effects left out of the subsample, whose other columns determine them: {', '.join(names[:8])}",
+                f"fixed effects left out of the subsample, whose other columns determine them: {some(names)}",
                 CollinearWarning,
                 stacklevel=3,
             )
@@ -141,7 +143,7 @@ def build_design(
     Raises
     ------
     FormulaError
-        The formula cannot be read.
+        The formula cannot be read, or a grouping factor has a name that the results use for something else.
     DataError
         The data do not fit the formula or the family: no rows, an unknown column, infinite values, a grouping
         factor with one level, a weight that is not above 0, ...
@@ -166,6 +168,7 @@ def build_design(
         raise SettingError(f"na must be 'drop' or 'raise', not {na!r}")
     chosen = get_family(family)
     parsed = parse_formula(formula)
+    check_factor_names(bar.group.name for bar in parsed.bars)
     scale: Scale = "binary" if chosen.name == "bernoulli" else "number"
     if chosen.has_thresholds:
         # The thresholds span the constant: factors are coded as beside an intercept, whatever the formula
@@ -180,7 +183,14 @@ def build_design(
     row_weights = read_weights(weights, frame)
     frame, row_weights = _complete_rows(frame, row_weights, weights_column, na)
     check_weights(row_weights, weights)
-    spec, predictors = fit_spec(parsed, frame, family=chosen.name, scale=scale, weights_column=weights_column)
+    spec, predictors = fit_spec(
+        parsed,
+        frame,
+        family=chosen.name,
+        scale=scale,
+        weights_column=weights_column,
+        weighted=weights is not None,
+    )
     y = encode_response(spec.response, frame, chosen)
     chosen.check_response(y, parsed.response_name)
     return Design(y, row_weights, predictors, spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -116,6 +117,7 @@ def simulate(
     """
     model = parse_formula(formula)
     distribution = get_family(family)
+    _check_types(levels, varcorr, seed)
     _check_settings(model, levels, n_rows, activity)
     if distribution.has_sigma and varcorr.sigma2 is None:
         raise SettingError(f"family '{family}' needs a residual variance: add a row 'Residual' to varcorr")
@@ -135,11 +137,23 @@ def simulate(
     return Simulation(data, Truth(coefficients, ranef, eta), varcorr)
 
 
+def _check_types(levels: object, varcorr: object, seed: object) -> None:
+    if not isinstance(levels, Mapping):
+        raise SettingError(
+            f"levels must be a dictionary such as {{'user': 50, 'item': 30}}, not {type(levels).__name__}"
+        )
+    if not isinstance(varcorr, VarCorr):
+        raise SettingError(
+            f"varcorr must be a VarCorr, not {type(varcorr).__name__}; VarCorr.from_frame() reads a table"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise SettingError(f"seed is {seed!r}; it must be a whole number, at least 0")
+
+
 def _check_settings(model: Formula, levels: Mapping[str, int], n_rows: int, activity: str) -> None:
     if activity not in ACTIVITIES:
         raise SettingError(f"activity is {activity!r}; available: {', '.join(ACTIVITIES)}")
-    if n_rows < 2:
-        raise SettingError(f"n_rows is {n_rows}; it must be at least 2")
+    _check_count("n_rows is", n_rows)
     if model.response_name not in model.response_columns:
         raise SettingError(
             f"the response '{model.response_name}' is not a column; to simulate, put a column left of '~'"
@@ -154,8 +168,12 @@ def _check_settings(model: Formula, levels: Mapping[str, int], n_rows: int, acti
                 f"levels names '{column}', which is not in the formula; its columns are: "
                 f"{', '.join(model.columns)}"
             )
-        if count < 2:
-            raise SettingError(f"levels gives factor '{column}' {count} levels; it must be at least 2")
+        _check_count(f"levels of factor '{column}' is", count)
+
+
+def _check_count(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 2:
+        raise SettingError(f"{what} {value!r}; it must be a whole number, at least 2")
 
 
 def _draw_factors(

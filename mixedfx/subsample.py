@@ -123,7 +123,7 @@ class Subsample:
         _check_count("n_rows", self.n_rows, 2)
         _check_count("n_levels", self.n_levels, 2)
         _check_count("seed", self.seed, 0)
-        if self.fraction is not None and not (isinstance(self.fraction, Real) and 0 < self.fraction <= 1):
+        if self.fraction is not None and not (_is_real(self.fraction) and 0 < self.fraction <= 1):
             raise SettingError(
                 f"subsample setting fraction is {self.fraction!r}; it must be above 0 and at most 1"
             )
@@ -271,6 +271,10 @@ def _connectivity(codes: Sequence[NDArray[np.int32]], sizes: Sequence[int]) -> t
     _, labels = connected_components(graph, directed=False)
     rows = np.bincount(labels[nodes[0]])
     return int(np.count_nonzero(rows)), float(rows.max() / rows.sum())
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_count(name: str, value: object, least: int) -> None:

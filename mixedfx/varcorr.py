@@ -109,9 +109,18 @@ class VarCorr:
         Raises
         ------
         VarCorrError
-            A column is missing, an entry is given twice or is not a number, a covariance has no variances
-            beside it, or a matrix is indefinite.
+            It is no DataFrame, a column is missing, an entry is given twice or is not a number, a covariance has no
+            variances beside it, or a matrix is indefinite.
         """
+        if not isinstance(frame, pd.DataFrame):
+            raise VarCorrError(
+                f"the covariance table must be a pandas DataFrame, not {type(frame).__name__}; read a file with "
+                "pandas.read_csv() first"
+            )
+        if {"grp", "group"} <= set(frame.columns):
+            raise VarCorrError(
+                "the covariance table has both columns 'grp' and 'group', which mean the same; drop one"
+            )
         frame = frame.rename(columns={"group": "grp"})
         missing = [c for c in FRAME_COLUMNS[:4] if c not in frame.columns]
         if missing:

@@ -171,7 +171,7 @@ def test_a_factor_with_fixed_effects_is_categorical() -> None:
         ({"beta": BETA | {"z": 1.0}}, "beta names 'z'.*\\(Intercept\\), x"),
         ({"levels": {"user": 10}}, "levels lacks factor 'item'"),
         ({"levels": {"user": 10, "item": 5, "film": 3}}, "levels names 'film'"),
-        ({"levels": {"user": 1, "item": 5}}, "'user' 1 levels"),
+        ({"levels": {"user": 1, "item": 5}}, "factor 'user' is 1"),
         ({"n_rows": 1}, "n_rows is 1"),
         ({"activity": "pareto"}, "zipf, uniform"),
         ({"family": "gamma"}, "unknown family 'gamma'"),
@@ -206,3 +206,18 @@ def test_two_factors_nested_in_the_same_are_refused() -> None:
 
 def test_docstring_example() -> None:
     assert doctest.testmod(mixedfx.simulation).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"n_rows": 1e3}, "n_rows is 1000.0; it must be a whole number"),
+        ({"levels": ["user", "item"]}, "levels must be a dictionary"),
+        ({"levels": {"user": 5.0, "item": 4}}, "levels of factor 'user' is 5.0"),
+        ({"varcorr": pd.DataFrame()}, "varcorr must be a VarCorr, not DataFrame"),
+        ({"seed": "a"}, "seed is 'a'"),
+    ],
+)
+def test_types_of_settings(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingError, match=named):
+        crossed(**settings)

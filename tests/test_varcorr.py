@@ -118,3 +118,15 @@ def test_lower_factor_of_any_rank(seed: int, q: int, rank: int) -> None:
 def test_repr_is_the_table() -> None:
     assert "user" in repr(VarCorr.from_frame(frame()))
     assert isinstance(mfx.VarCorr.from_frame(frame()), VarCorr)
+
+
+@pytest.mark.parametrize("table", [[("g", "(Intercept)", None, 0.5)], "covariances.csv", {"grp": ["g"]}])
+def test_only_data_frames_are_tables(table: object) -> None:
+    with pytest.raises(VarCorrError, match="must be a pandas DataFrame, not"):
+        VarCorr.from_frame(table)  # pyright: ignore[reportArgumentType]
+
+
+def test_two_columns_for_the_factor_are_refused() -> None:
+    table = pd.DataFrame({"grp": ["g"], "group": ["g"], "var1": ["x"], "var2": [None], "vcov": [1.0]})
+    with pytest.raises(VarCorrError, match="both columns 'grp' and 'group'"):
+        VarCorr.from_frame(table)

@@ -13,7 +13,7 @@ from mixedfx.coefficients.newton_cg import newton_cg
 from mixedfx.coefficients.predict import linear_predictor
 from mixedfx.coefficients.problem import Problem
 from mixedfx.design import Design
-from mixedfx.errors import DataError
+from mixedfx.errors import DataError, SettingError
 from mixedfx.families import Family
 from mixedfx.formula.spec import DesignSpec
 from mixedfx.grouping import Grouping
@@ -25,7 +25,12 @@ Floats = NDArray[np.float64]
 
 
 def fold_in(
-    spec: DesignSpec, family: Family, mixture: Mixture, new_rows: object, tol: float
+    spec: DesignSpec,
+    family: Family,
+    mixture: Mixture,
+    new_rows: object,
+    tol: float,
+    weights: object = None,
 ) -> dict[str, pd.DataFrame]:
     """Conditional modes of the levels in `new_rows` that the fit did not have, given all other coefficients.
 
@@ -33,9 +38,16 @@ def fold_in(
     ------
     DataError
         Every level was there already.
+    SettingError
+        The weights of the fit were an array, and none are given for the new rows.
     """
+    if weights is None and spec.weighted and spec.weights_column is None:
+        raise SettingError(
+            "the weights of the fit were given as an array, so those of the new rows are not known; pass "
+            "fold_in(..., weights=) with one weight a row"
+        )
     predictors = spec.encode(new_rows)
-    y, weights = spec.encode_response(new_rows)
+    y, weights = spec.encode_response(new_rows, weights)
     family.check_values(y, spec.response_name)
     new = _new_levels(spec, new_rows, predictors)
     if new is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -101,7 +103,7 @@ def with_interval(
     index: pd.Index,
 ) -> pd.DataFrame:
     """fit, lower, upper of the linear predictor or of the mean response."""
-    if not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level < 1:
         raise SettingError(f"interval must be between 0 and 1, such as 0.9, not {level!r}")
     half = norm.ppf(0.5 + level / 2) * np.sqrt(variance)
     columns = {"fit": eta, "lower": eta - half, "upper": eta + half}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,8 +148,8 @@ class CoefficientsResult:
         """
         from mixedfx.coefficients.datatree import draws_tree
 
-        if n < 1:
-            raise SettingError(f"n must be at least 1, not {n}")
+        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+            raise SettingError(f"n must be a whole number, at least 1, not {n!r}")
         fixed, random = self.mixture.draws(n, np.random.default_rng(seed))
         return draws_tree(self, fixed, random, factors, levels or {})
 
@@ -224,8 +225,16 @@ class CoefficientsResult:
         fitted = get_family(self.family).mean(link.to_numpy(), self._auxiliary)
         return pd.Series(y - fitted, index=link.index, name="residual")
 
-    def fold_in(self, new_rows: object) -> dict[str, pd.DataFrame]:
+    def fold_in(self, new_rows: object, *, weights: object = None) -> dict[str, pd.DataFrame]:
         """Coefficients of new levels from a few rows, given everything else; nothing is refitted or changed.
+
+        Parameters
+        ----------
+        new_rows
+            Rows with the formula's columns and the response.
+        weights
+            An array or a column's name; by default the column that held the weights of the fit. Needed where those were
+            given as an array.
 
         Returns
         -------
@@ -236,8 +245,10 @@ class CoefficientsResult:
         ------
         DataError
             Every level was in the fit already, or the rows cannot be encoded.
+        SettingError
+            The weights of the fit were an array, and none are given here.
         """
-        return fold_in(self.spec, get_family(self.family), self.mixture, new_rows, self.tol)
+        return fold_in(self.spec, get_family(self.family), self.mixture, new_rows, self.tol, weights)
 
     def summary(self) -> Summary:
         """Fixed effects with standard errors, the covariances used and convergence, to print or show in a notebook."""
@@ -250,6 +261,14 @@ class CoefficientsResult:
         from mixedfx.coefficients.saved import save_coefficients
 
         save_coefficients(self, folder)
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        sizes = ", ".join(f"{group.name} {len(group.levels):,}" for group in self.spec.groups)
+        return f"<CoefficientsResult: {self.formula}; {self.family}; {self.n_rows:,} rows; levels: {sizes}; {state}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def aligned_to(self, predictors: Predictors) -> tuple[Floats, dict[str, Floats], Floats]:
         """(beta, b, alpha) in the order of another design's coefficients and levels; what this fit lacks is 0."""

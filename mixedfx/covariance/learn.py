@@ -92,6 +92,10 @@ def learn_covariance(
     design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
         return settings.fit(design)
+    if not isinstance(subsample, Subsample):
+        raise SettingError(
+            f"subsample must be a Subsample, such as Subsample(n_rows=20_000), or None, not {subsample!r}"
+        )
     plan = subsample.plan([term.grouping for term in design.predictors.terms])
     fits: dict[int, CovarianceResult] = {}
     for draw in plan:

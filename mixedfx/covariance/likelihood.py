@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
@@ -38,13 +39,15 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     Raises
     ------
     DataError
-        There are at least as many coefficients per factor as observations, so that sigma is not identified.
+        There are at least as many coefficients per factor as observations, so that sigma is not identified; or
+        the effects reproduce the response exactly.
     """
     began = time.perf_counter()
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
+    check_fixed_effects(design, problem)
     first = starting_point(problem, design) if start is None else _from_varcorr(start, problem.space)
-    optimum = maximise(problem.at, problem.space, first)
+    optimum = maximise(refusing_zero(design, problem), problem.space, first)
     return _result(design, problem, optimum, time.perf_counter() - began)
 
 

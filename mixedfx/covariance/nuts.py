@@ -26,7 +26,6 @@ from mixedfx.covariance.diagnostics import reasons_not_to_freeze
 from mixedfx.covariance.likelihood import ranef_frames
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.posterior import (
-    check_names,
     covariance_draws,
     entry_table,
     posterior_mean,
@@ -92,7 +91,6 @@ def sample_nuts(
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
         if value < least:
             raise SettingError(f"{name} is {value}; it must be at least {least}")
-    check_names(design.predictors.terms)
     began = time.perf_counter()
     sampled = _sample(design, family, priors, start, draws, warmup, chains, seed, progress)
     space = ParameterSpace.of(design.predictors.terms)

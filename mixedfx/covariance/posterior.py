@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
-from mixedfx.errors import SettingError
-from mixedfx.predictors import RandomTerm
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
@@ -49,21 +47,6 @@ def posterior_tree(
     for group in tree.children.values():
         group.attrs.update(library)
     return tree
-
-
-def check_names(terms: Iterable[RandomTerm]) -> None:
-    """Raise `SettingError` where a factor is called like something else in the posterior."""
-    used = {"chain", "draw", "coef", "beta", "sigma"}
-    for term in terms:
-        own = [term.name, *(f"{term.name}_{end}" for end in ("coef", "coef_bis"))]
-        own += [f"Sigma_{term.name}", f"b_{term.name}"]
-        taken = used.intersection(own)
-        if taken:
-            raise SettingError(
-                f"grouping factor '{term.name}' needs the name '{min(taken)}' in the posterior, where something else "
-                "has it; rename the column"
-            )
-        used.update(own)
 
 
 def covariance_draws(space: ParameterSpace, draws: Mapping[str, NDArray[Any]]) -> Floats:

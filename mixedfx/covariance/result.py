@@ -101,6 +101,17 @@ class CovarianceResult:
             parts.append(factor.T[rows, columns])
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        sizes = ", ".join(f"{name} {n:,}" for name, n in self.n_levels.items())
+        return (
+            f"<CovarianceResult: {self.formula}; {self.family}, {self.method}; {self.n_rows:,} rows; levels: {sizes}; "
+            f"{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
     def summary(self) -> Summary:
         """Covariances, fixed effects and convergence, to print or show in a notebook."""
         from mixedfx.covariance.summary import summarise

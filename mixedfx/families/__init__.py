@@ -21,6 +21,6 @@ def get_family(name: str | Family) -> Family:
     """The family called `name`; raises `SettingError` listing the known ones."""
     if isinstance(name, Family):
         return name
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise SettingError(f"unknown family {name!r}; known families: {', '.join(FAMILIES)}")
     return FAMILIES[name]

@@ -10,6 +10,10 @@ from mixedfx.errors import DataError
 from mixedfx.families.base import Array, Derivatives, Family
 
 
+_LARGEST = 1e75
+"""Squares of sums of squares are computed of responses; they must neither overflow nor vanish."""
+
+
 class Gaussian(Family):
     name: ClassVar[str] = "gaussian"
     has_sigma: ClassVar[bool] = True
@@ -23,6 +27,12 @@ class Gaussian(Family):
             raise DataError(
                 f"response '{name}' is constant ({y[0]:g}), so there is no variance to explain; "
                 "check that the right column is on the left of '~'"
+            )
+        size = np.max(np.abs(y))
+        if size > _LARGEST or 0 < np.ptp(y) < 1 / _LARGEST:
+            raise DataError(
+                f"response '{name}' reaches {size:.3g}, whose square is beyond what numbers can hold to full accuracy; "
+                "divide it by its standard deviation"
             )
 
     def loss(self, y: Array, eta: Array, auxiliary: object = None) -> Array:

@@ -9,6 +9,7 @@ import pandas as pd
 from mixedfx.errors import CollinearWarning
 from mixedfx.formula.formula import Formula
 from mixedfx.formula.groups import fit_group
+from mixedfx.formula.levels import some
 from mixedfx.formula.model_matrix import INTERCEPT, model_columns
 from mixedfx.formula.numeric import fit_numeric
 from mixedfx.formula.rank import independent_columns
@@ -20,7 +21,13 @@ from mixedfx.predictors import Predictors
 
 
 def fit_spec(
-    formula: Formula, frame: pd.DataFrame, *, family: str, scale: Scale, weights_column: str | None
+    formula: Formula,
+    frame: pd.DataFrame,
+    *,
+    family: str,
+    scale: Scale,
+    weights_column: str | None,
+    weighted: bool,
 ) -> tuple[DesignSpec, Predictors]:
     """Learn how complete data are encoded, and encode them.
 
@@ -34,7 +41,7 @@ def fit_spec(
         The family's name, kept in the specification.
     scale
         How the response is read. "ordinal" leaves the intercept to the thresholds.
-    weights_column
+    weights_column, weighted
         Kept in the specification.
 
     Raises
@@ -56,7 +63,7 @@ def fit_spec(
     dropped = [name for name, keep in zip(columns, kept, strict=True) if not keep]
     if dropped:
         warnings.warn(
-            f"fixed effects determined by the others are dropped: {', '.join(dropped)}",
+            f"fixed effects determined by the others are dropped: {some(dropped)}",
             CollinearWarning,
             stacklevel=4,
         )
@@ -71,6 +78,7 @@ def fit_spec(
         tuple(levels for levels, _ in grouped),
         tuple(names),
         weights_column,
+        weighted,
     )
     groupings = [Grouping(levels.name, codes, levels.levels) for levels, codes in grouped]
     return spec, spec.predictors(frame, encoded, columns, groupings)

@@ -54,6 +54,8 @@ class DesignSpec:
         Names of the fixed effects, those dropped as collinear left out.
     weights_column
         The column that held the weights, or None.
+    weighted
+        Whether there were weights at all: an array of them is not kept.
     """
 
     parsed: Formula
@@ -64,6 +66,7 @@ class DesignSpec:
     groups: tuple[GroupLevels, ...]
     fixed_names: tuple[str, ...]
     weights_column: str | None = None
+    weighted: bool = False
 
     @property
     def formula(self) -> str:
@@ -187,6 +190,7 @@ class DesignSpec:
             "groups": [group.to_dict() for group in self.groups],
             "fixed_names": list(self.fixed_names),
             "weights_column": self.weights_column,
+            "weighted": self.weighted,
         }
 
     @classmethod
@@ -218,6 +222,7 @@ class DesignSpec:
             tuple(GroupLevels.from_dict(bar.group, saved) for bar, saved in groups),
             tuple(data["fixed_names"]),
             data["weights_column"],
+            data.get("weighted", data["weights_column"] is not None),
         )
 
     def _complete(self, data: object, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -33,10 +35,11 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
             "the weights are a Series whose index differs from the data's, so it is not clear which weight "
             "belongs to which row; put them in a column of the data, or pass weights.to_numpy()"
         )
-    values = _numbers(
-        weights if isinstance(weights, pd.Series) else pd.Series(np.atleast_1d(np.asarray(weights))),
-        "weights",
-    )
+    if not (isinstance(weights, Sequence) or hasattr(weights, "__array__")):
+        raise DataError(
+            f"weights must be an array with one number a row or a column's name, not {type(weights).__name__}"
+        )
+    values = _numbers(weights if isinstance(weights, pd.Series) else _series(weights), "weights")
     if len(values) != len(frame):
         raise DataError(f"there are {len(values)} weights for {len(frame)} rows; give one weight a row")
     return values
@@ -53,6 +56,16 @@ def check_weights(values: NDArray[np.float64], weights: object) -> None:
             f"{name} must be finite and above 0, but {int(bad.sum())} of {len(values)} are not, the first "
             f"being {values[bad][0]:g} in row number {int(np.flatnonzero(bad)[0])}; leave such rows out"
         )
+
+
+def _series(weights: object) -> pd.Series:
+    try:
+        values = np.atleast_1d(np.asarray(weights))
+    except ValueError as error:
+        raise DataError(f"weights must be an array with one number a row: {error}") from error
+    if values.ndim > 1:
+        raise DataError(f"weights must have one dimension, but have shape {values.shape}")
+    return pd.Series(values)
 
 
 def _numbers(values: pd.Series, name: str) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import pytest
 from problems import Model, model
 
 import mixedfx as mfx
+from mixedfx.coefficients import predict as prediction
 from mixedfx.coefficients.result import CoefficientsResult
 
 
@@ -167,3 +168,41 @@ def test_bad_settings(m: Model) -> None:
     for options, word in (({"solver": "lbfgs"}, "lbfgs"), ({"backend": "cuda"}, "cuda"), ({"tol": 0}, "tol")):
         with pytest.raises(mfx.errors.SettingError, match=word):
             mfx.estimate_coefficients(FORMULA, m.data, varcorr, **options)
+
+
+def test_long_predictions_are_made_in_parts(
+    m: Model, fit: CoefficientsResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit.predict(m.data)
+    monkeypatch.setattr(prediction, "PREDICTED_AT_ONCE", 7)
+    pd.testing.assert_series_equal(fit.predict(m.data), whole, check_exact=True)
+    with pytest.raises(mfx.errors.DataError, match=r"2 level\(s\) that the fit did not have: 777, 888"):
+        new = m.data.assign(g=[777, *m.data["g"][1:-1], 888])
+        fit.predict(new, new_levels="error")
+
+
+def test_it_prints_in_one_line(fit: CoefficientsResult) -> None:
+    assert len(repr(fit)) < 200
+    assert "\n" not in repr(fit)
+    assert fit.formula in repr(fit)
+    assert "converged" in repr(fit)
+    assert "Fixed effects" in fit._repr_html_()
+
+
+def test_fold_in_needs_weights_where_the_fit_had_an_array(m: Model) -> None:
+    vc = mfx.VarCorr.from_frame(m.frame(residual=False))
+    ones = np.ones(len(m.data))
+    weighted = mfx.estimate_coefficients(m.formula, m.data, vc, family="bernoulli", weights=ones)
+    rows = m.data.head(5).assign(g=777)
+    with pytest.raises(mfx.errors.SettingError, match="given as an array.*weights="):
+        weighted.fold_in(rows)
+    twice = weighted.fold_in(pd.concat([rows, rows]), weights=np.ones(10))["g"]
+    by_weight = weighted.fold_in(rows, weights=np.full(5, 2.0))["g"]
+    # A frequency of 2 is two rows; both stop at the same tolerance.
+    pd.testing.assert_frame_equal(by_weight, twice, atol=1e-6)
+
+
+@pytest.mark.parametrize("interval", ["0.9", True, 1.0])
+def test_interval_is_a_share(m: Model, fit: CoefficientsResult, interval: object) -> None:
+    with pytest.raises(mfx.errors.SettingError, match="interval must be between 0 and 1"):
+        fit.predict(m.data.head(2), interval=interval)  # pyright: ignore[reportArgumentType]

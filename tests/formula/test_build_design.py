@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,3 +175,22 @@ def test_columns_may_be_called_like_functions() -> None:
         if name != "y":
             assert any(np.array_equal(data[name], column) for column in p.X().T), name
     np.testing.assert_array_equal(p.X()[:, p.fixed_names.index("I(log^2)")], data["log"] ** 2)
+
+
+def test_memory_of_intercept_only_models() -> None:
+    # 4 bytes a row and factor for the codes and 1 for the response stay; lookup tables and a chunk pass by.
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"item": rng.integers(0, 1000, n), "y": rng.integers(0, 2, n), "other": 0.0})
+    data["user"] = rng.integers(0, 20_000, n) + 10_000
+    build_design("y ~ 1 + (1 | user) + (1 | item)", data.head(100), family="bernoulli")
+    tracemalloc.start()
+    try:
+        design = build_design("y ~ 1 + (1 | user) + (1 | item)", data, family="bernoulli")
+        stays, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert design.n_rows == n
+    assert not design.predictors.has_offset
+    assert stays < 10 * n
+    assert peak < 18 * n

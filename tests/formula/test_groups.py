@@ -114,3 +114,27 @@ def test_too_many_combinations_are_refused() -> None:
     frame = pd.DataFrame({name: np.arange(n) for name in "abcd"})
     with pytest.raises(DataError, match="too many levels to be combined"):
         fit_group(Group("a:b:c:d", ("a", "b", "c", "d")), frame)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "new", "words"),
+    [
+        ([1, 2], ["1", "2"], "'g' holds text here .such as '1'.*numbers in the data of the fit .such as 1"),
+        ([1, 2], pd.Categorical(["1", "2"]), "'g' holds text"),
+        (["1", "2"], [1, 2], "'g' holds numbers here .*but text"),
+        ([True, False], [1, 0], "'g' holds numbers here .*but booleans"),
+        (["2020-01-01", "2021-01-01"], pd.to_datetime(["2020-01-01", "2021-01-01"]), "'g' holds times"),
+    ],
+)
+def test_labels_of_another_type_are_refused(fitted: object, new: object, words: str) -> None:
+    group, _ = fit_group(Group("g", ("g",)), pd.DataFrame({"g": fitted}))
+    with pytest.raises(DataError, match=words):
+        group.encode(pd.DataFrame({"g": new}))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float64", "category", "Int64", object, "int8", "uint64", "int32[pyarrow]"]
+)
+def test_integer_labels_are_found_in_every_type_of_integers(dtype: object) -> None:
+    group, _ = fit_group(Group("g", ("g",)), pd.DataFrame({"g": [7, 3, 9]}))
+    assert group.encode(pd.DataFrame({"g": pd.Series([9, 7, 5], dtype=dtype)})).tolist() == [2, 1, -1]  # pyright: ignore[reportArgumentType]

@@ -49,7 +49,7 @@ def test_none_is_one() -> None:
         ),
         ([1.0, 1.0, np.inf, 1.0], "weights must be finite and above 0, but 1 of 4"),
         ([1.0, 2.0], "there are 2 weights for 4 rows"),
-        (2.0, "there are 1 weights for 4 rows"),
+        ([2.0], "there are 1 weights for 4 rows"),
         (pd.Series([1.0] * 4), "a Series whose index differs from the data's"),
         (["a"] * 4, "column 'weights' is used as numbers"),
     ],
@@ -78,3 +78,27 @@ def test_new_data_has_its_weights_in_the_same_column() -> None:
     assert spec.encode_response(DATA[2:], weights=[5.0, 6.0])[1].tolist() == [5.0, 6.0]
     with pytest.raises(DataError, match="no column 'w'"):
         spec.encode_response(DATA[["y", "g"]])
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (2.0, "not float"),
+        ({"a": 1.0}, "not dict"),
+        (np.ones((4, 1)), r"one dimension, but have shape \(4, 1\)"),
+        ([[1.0], [1.0, 2.0]], "one number a row"),
+    ],
+)
+def test_what_is_no_array_of_weights(weights: object, words: str) -> None:
+    with pytest.raises(DataError, match=f"weights must.*{words}"):
+        build_design(FORMULA, DATA, weights=weights)
+
+
+def test_no_weights_take_no_memory() -> None:
+    design = build_design(FORMULA, DATA)
+    assert not design.weighted
+    assert design.weights.tolist() == [1.0] * 4
+    taken = design.take(np.array([0, 1, 3]))
+    assert not taken.weighted
+    assert taken.weights.tolist() == [1.0] * 3
+    assert build_design(FORMULA, DATA, weights="w").weighted

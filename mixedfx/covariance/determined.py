@@ -1,0 +1,49 @@
+"""Refuse gaussian data that leave no residual variance: its likelihood has no maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.parameters import Covariances
+from mixedfx.design import Design
+from mixedfx.errors import DataError
+
+FIXED_PART = 1e-20
+"""Least squares leaves about this part of the response's mean square where it could leave nothing."""
+RESIDUAL_PART = 1e-12
+"""sigma^2 falls below this part of the variance that the fixed effects leave only on its way to 0."""
+
+
+def check_fixed_effects(design: Design, problem: GaussianProblem) -> None:
+    """Raise `DataError` where the fixed effects alone reproduce the response."""
+    p = len(design.predictors.fixed_names)
+    if p >= design.n_rows:
+        raise DataError(
+            f"{p} fixed effects for {design.n_rows} rows reproduce any response, so that nothing is left to learn "
+            "covariances from; use fewer, or more rows"
+        )
+    y = design.y - design.predictors.offset
+    if np.mean(problem.y**2) <= FIXED_PART * np.mean(y**2):
+        raise DataError(
+            f"the fixed effects reproduce the response '{design.spec.response_name}' exactly, so that nothing is left "
+            "to learn covariances from; is it computed from columns on the right of '~'?"
+        )
+
+
+def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Covariances], GaussianPoint]:
+    """``problem.at``, which raises `DataError` where sigma^2 is on its way to 0."""
+    left = float(np.average(problem.y**2, weights=problem.weights)) * float(np.mean(problem.weights))
+
+    def at(point: Covariances) -> GaussianPoint:
+        if point.sigma2 < RESIDUAL_PART * left:
+            raise DataError(
+                f"fixed and random effects reproduce the response '{design.spec.response_name}' exactly: its residual "
+                "variance goes to 0. Has each level of a grouping factor only one value? Then take its bar term out, "
+                "or use fewer slopes"
+            )
+        return problem.at(point)
+
+    return at
