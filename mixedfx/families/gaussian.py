@@ -9,7 +9,6 @@ import numpy as np
 from mixedfx.errors import DataError
 from mixedfx.families.base import Array, Derivatives, Family
 
-
 _LARGEST = 1e75
 """Squares of sums of squares are computed of responses; they must neither overflow nor vanish."""
 

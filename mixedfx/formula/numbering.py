@@ -45,12 +45,13 @@ class LookupTable:
         """The positions of integer levels; None for others, and where their range is wide for their number."""
         if levels.dtype.kind not in "iu" or not len(levels):
             return None
-        low, high = int(levels.min()), int(levels.max())
+        values = levels.to_numpy()
+        low, high = int(values.min()), int(values.max())
         span = high - low + 1
         if span > _SMALL_RANGE + _TABLE_PER_LEVEL * len(levels):
             return None
         codes = np.full(span + 1, -1, dtype=np.int32)
-        codes[_above(levels.to_numpy(), low).view(np.int64)] = np.arange(len(levels), dtype=np.int32)
+        codes[_above(values, low).view(np.int64)] = np.arange(len(levels), dtype=np.int32)
         return cls(low, codes)
 
     def find(self, values: NDArray[Any]) -> Codes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ Scale = Literal["number", "binary", "ordinal"]
 """Numbers; two outcomes, the second level being success; or ordered categories."""
 
 Response = Factor | Numeric
-ResponseValues = NDArray[np.float64] | NDArray[np.signedinteger]
+ResponseValues = NDArray[Any]
+"""float64, or for families of classes small integers; either can be used in arithmetic with float64."""
 
 
 def fit_response(node: Node, frame: pd.DataFrame, scale: Scale) -> Response:
@@ -86,7 +87,7 @@ def encode_response(response: Response, frame: pd.DataFrame, family: Family) -> 
     n_classes = len(response.levels) if isinstance(response, Factor) else 2
     out = np.empty(len(frame), dtype=np.min_scalar_type(-n_classes))
     for rows in row_chunks(len(frame)):
-        values = response.encode(frame.iloc[rows]).reshape(-1)
+        values: ResponseValues = response.encode(frame.iloc[rows]).reshape(-1)
         if isinstance(response, Numeric):
             family.check_values(values, response.name)  # before a small integer would cut off its digits
         out[rows] = values

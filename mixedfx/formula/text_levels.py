@@ -41,5 +41,6 @@ def number_texts(text: pa.ChunkedArray) -> tuple[Codes, pd.Index]:
 
 def find_texts(text: pa.ChunkedArray, levels: pd.Index) -> Codes:
     """Each row's position in `levels`, int32, shape (N,), -1 where it is not there."""
-    found = pc.index_in(text, value_set=pa.array(levels.tolist(), type=text.type))
+    known = pc.SetLookupOptions(value_set=pa.array(levels.tolist(), type=text.type))
+    found = pc.call_function("index_in", [text], known)
     return found.fill_null(-1).to_numpy()

@@ -176,8 +176,8 @@ def test_long_predictions_are_made_in_parts(
     whole = fit.predict(m.data)
     monkeypatch.setattr(prediction, "PREDICTED_AT_ONCE", 7)
     pd.testing.assert_series_equal(fit.predict(m.data), whole, check_exact=True)
+    new = m.data.assign(g=[777, *m.data["g"][1:-1], 888])
     with pytest.raises(mfx.errors.DataError, match=r"2 level\(s\) that the fit did not have: 777, 888"):
-        new = m.data.assign(g=[777, *m.data["g"][1:-1], 888])
         fit.predict(new, new_levels="error")
 
 
@@ -194,7 +194,7 @@ def test_fold_in_needs_weights_where_the_fit_had_an_array(m: Model) -> None:
     ones = np.ones(len(m.data))
     weighted = mfx.estimate_coefficients(m.formula, m.data, vc, family="bernoulli", weights=ones)
     rows = m.data.head(5).assign(g=777)
-    with pytest.raises(mfx.errors.SettingError, match="given as an array.*weights="):
+    with pytest.raises(mfx.errors.SettingError, match=r"given as an array.*weights="):
         weighted.fold_in(rows)
     twice = weighted.fold_in(pd.concat([rows, rows]), weights=np.ones(10))["g"]
     by_weight = weighted.fold_in(rows, weights=np.full(5, 2.0))["g"]

@@ -46,5 +46,5 @@ def test_as_many_fixed_effects_as_rows() -> None:
 @pytest.mark.parametrize("factor", [1e150, 1e-150])
 def test_numbers_whose_squares_cannot_be_held(data: pd.DataFrame, factor: float) -> None:
     extreme = data.assign(noisy=data["noisy"] * factor)
-    with pytest.raises(DataError, match="'noisy' reaches .* divide it by its standard deviation"):
+    with pytest.raises(DataError, match=r"'noisy' reaches .* divide it by its standard deviation"):
         mfx.learn_covariance("noisy ~ 1 + x + (1 | g)", extreme)
