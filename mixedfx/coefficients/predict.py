@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.coefficients.dense_variance import dense_variance, has_dense_variance
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import Family
 from mixedfx.formula.spec import DesignSpec
@@ -20,8 +21,8 @@ from mixedfx.row_chunks import row_chunks
 Floats = NDArray[np.float64]
 
 DRAWS = 256
-"""Rows beyond this number get their standard errors from so many draws, which costs as many solves; up to it, each
-row's standard error is solved for exactly."""
+"""Up to this number of rows, each row's standard error is solved for exactly. Beyond, they come from one dense matrix
+where it can be had (`mixedfx.coefficients.dense_variance`), else from so many draws, which cost as many solves."""
 ROWS_AT_ONCE = 16
 PREDICTED_AT_ONCE = 2**20
 """Rows encoded together: enough that what is set up for each batch does not count."""
@@ -57,8 +58,10 @@ def linear_predictor(mixture: Mixture, predictors: Predictors) -> Floats:
 
 def linear_predictor_variance(mixture: Mixture, predictors: Predictors) -> Floats:
     """Variance of eta given the data, shape (N,): of beta, of the levels' coefficients, and Sigma for new levels."""
-    if predictors.n_rows <= DRAWS:
-        within = np.mean([_exact_variance(c, predictors) for c in mixture.components], axis=0)
+    exact = [_exact_variance(c, predictors) for c in mixture.components]
+    variances = [variance for variance in exact if variance is not None]
+    if len(variances) == len(exact):
+        within = np.mean(variances, axis=0)
         between = np.var([predictors.eta(c.beta, dict(c.b)) for c in mixture.components], axis=0)
         variance = within + between
     else:
@@ -112,7 +115,16 @@ def with_interval(
     return pd.DataFrame(columns, index=index)
 
 
-def _exact_variance(component: Component, predictors: Predictors) -> Floats:
+def _exact_variance(component: Component, predictors: Predictors) -> Floats | None:
+    """Variance of eta around one mode; None where it would be dearer than draws."""
+    if predictors.n_rows <= DRAWS:
+        return _solved_variance(component, predictors)
+    if has_dense_variance(component.normal):
+        return dense_variance(component.normal, predictors)
+    return None
+
+
+def _solved_variance(component: Component, predictors: Predictors) -> Floats:
     out = np.empty(predictors.n_rows)
     for first in range(0, predictors.n_rows, ROWS_AT_ONCE):
         rows = np.arange(first, min(first + ROWS_AT_ONCE, predictors.n_rows))
