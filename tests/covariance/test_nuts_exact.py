@@ -137,5 +137,5 @@ def test_models_without_fixed_effects() -> None:
 
 def test_a_factor_called_like_a_parameter_is_refused() -> None:
     frame = pd.DataFrame({"y": np.arange(20.0), "sigma": np.repeat([1, 2, 3, 4], 5)})
-    with pytest.raises(mfx.errors.SettingError, match=r"'sigma'.*rename"):
+    with pytest.raises(mfx.errors.FormulaError, match=r"'sigma'.*rename"):
         mfx.learn_covariance("y ~ 1 + (1 | sigma)", frame, method="nuts")
