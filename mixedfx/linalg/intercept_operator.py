@@ -113,9 +113,7 @@ class InterceptOperator:
         out[layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
         return out[:, None]
 
-    def reduced_blocks(
-        self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]
-    ) -> tuple[Floats, ...]:
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import intercept_kernels as kernels
 
         sums = self.general.accumulators(self.layout.beta_start)

@@ -67,9 +67,7 @@ class RowOperator(Protocol):
         """D_o' T_e D_o v, shape (n_rest, m)."""
         ...
 
-    def reduced_blocks(
-        self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]
-    ) -> tuple[Floats, ...]:
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         """Diagonal blocks (J_k, q_k, q_k) of D_o' T_e D_o for each remaining factor, from those of D_o' W D_o."""
         ...
 
@@ -184,9 +182,7 @@ class NumbaOperator:
             over_levels(self.layout, kernels.products, *shared, *several, each=[self.row_values(), *each])
         return self._with_alpha(sums, into_alpha)
 
-    def reduced_blocks(
-        self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]
-    ) -> tuple[Floats, ...]:
+    def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import kernels
 
         layout, starts = self.layout, block_starts(self.layout)
