@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.coefficients.fixed_hessian import fixed_hessian
 from mixedfx.coefficients.newton_cg import Mode, newton_cg
 from mixedfx.coefficients.problem import Problem
 from mixedfx.coefficients.result import CoefficientsResult
@@ -21,7 +22,7 @@ from mixedfx.varcorr import VarCorr
 if TYPE_CHECKING:
     from mixedfx.progress import Report
 
-SOLVERS = ("newton-cg",)
+SOLVERS = {"newton-cg": newton_cg, "fixed-hessian": fixed_hessian}
 BACKENDS = ("auto", "numba")
 
 
@@ -69,8 +70,10 @@ def estimate_coefficients(
     weights
         An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
         frequency otherwise.
-    solver, backend
-        "newton-cg"; "auto" or "numba".
+    solver
+        "newton-cg", or "fixed-hessian", diamond's method, to compare with (gaussian, bernoulli, binomial).
+    backend
+        "auto" or "numba".
     tol
         Stops when the gradient, in units of each coefficient's curvature, and the promised gain are below it.
     start
@@ -118,7 +121,7 @@ def estimate_coefficients(
             if components:
                 last = components[-1]
                 first = start_from(problem, last.beta, last.b, last.alpha)
-            modes.append(newton_cg(problem, tol=tol, start=first, report=report))
+            modes.append(SOLVERS[solver](problem, tol=tol, start=first, report=report))
             components.append(Component.of(problem, draw, modes[-1]))
     failed = [mode for mode in modes if not mode.converged]
     return CoefficientsResult(
