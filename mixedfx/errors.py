@@ -34,6 +34,10 @@ class ConvergenceError(MixedfxError, RuntimeError):
     """A computation could not be carried to an answer at all."""
 
 
+class ResourceError(MixedfxError, MemoryError):
+    """The machine has not enough memory for what was asked."""
+
+
 class MissingExtraError(MixedfxError, ImportError):
     """An optional library is needed and not installed."""
 

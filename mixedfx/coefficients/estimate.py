@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -10,12 +12,16 @@ import numpy as np
 from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.fixed_hessian import fixed_hessian
 from mixedfx.coefficients.newton_cg import Mode, newton_cg
-from mixedfx.coefficients.problem import Problem
+from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.coefficients.result import CoefficientsResult
+from mixedfx.coefficients.separation import separated, separation_reason
 from mixedfx.coefficients.start import start_from
-from mixedfx.design import build_design
-from mixedfx.errors import NotFreezableError, SettingError, VarCorrError
+from mixedfx.design import Design, build_design
+from mixedfx.errors import ConvergenceWarning, NotFreezableError, SettingError, VarCorrError
 from mixedfx.families import Family, get_family
+from mixedfx.formula.spec import DesignSpec
+from mixedfx.linalg.connectivity import connectivity
+from mixedfx.linalg.memory import check_memory
 from mixedfx.progress import reporter
 from mixedfx.varcorr import VarCorr
 
@@ -93,6 +99,14 @@ def estimate_coefficients(
         The formula, the data, a setting or the covariances cannot be used; the message says why and what to do.
     NotFreezableError
         Stage 1 could not establish these covariances.
+    ResourceError
+        The data will not fit into the memory that is free.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The solver did not reach its tolerance, or a fixed effect has no finite estimate; ``reason`` says why and what
+        to do. What it has is returned, with ``converged`` False.
 
     Examples
     --------
@@ -106,43 +120,78 @@ def estimate_coefficients(
     a       -1.333
     b        1.333
     """
-    _check_settings(solver, backend, tol)
+    _check_settings(solver, backend, tol, start)
     chosen = get_family(family)
     draws = _as_draws(varcorr, chosen)
-    design = build_design(formula, data, family=chosen, weights=weights, na=na)
-    components: list[Component] = []
-    modes: list[Mode] = []
     with reporter(progress) as report:
-        aligned = [draw.align(design.predictors.terms) for draw in draws]
-        problem = Problem.of(design, chosen, aligned[0])
-        first = start_from(problem, *start.aligned_to(design.predictors)) if start is not None else None
-        for draw in aligned:
+        prepared = _prepare(
+            build_design(formula, data, family=chosen, weights=weights, na=na), chosen, draws, start
+        )
+        problem, first = prepared.problem, prepared.start
+        components: list[Component] = []
+        modes: list[Mode] = []
+        for draw in prepared.draws:
             problem = problem.at(draw)
             if components:
                 last = components[-1]
                 first = start_from(problem, last.beta, last.b, last.alpha)
             modes.append(SOLVERS[solver](problem, tol=tol, start=first, report=report))
             components.append(Component.of(problem, draw, modes[-1]))
-    failed = [mode for mode in modes if not mode.converged]
+    reason = next((mode.reason for mode in modes if not mode.converged), None)
+    apart = separated(problem, modes[-1].projection, prepared.spec.fixed_names)
+    if apart:
+        reason = separation_reason(apart)
+    if reason is not None:
+        warnings.warn(f"stage 2 did not converge: {reason}", ConvergenceWarning, stacklevel=2)
     return CoefficientsResult(
-        spec=design.spec,
+        spec=prepared.spec,
         family=chosen.name,
         mixture=Mixture(tuple(components)),
-        converged=not failed,
-        reason=(failed or modes)[0].reason,
-        stats=_stats(modes),
+        converged=reason is None,
+        reason=reason or modes[0].reason,
+        stats=_stats(modes) | _connectivity(problem),
         tol=tol,
-        n_rows=design.n_rows,
+        n_rows=problem.layout.n_rows,
     )
 
 
-def _check_settings(solver: str, backend: str, tol: float) -> None:
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What the solver needs; the design itself, as large again, is given up before it starts."""
+
+    problem: Problem
+    spec: DesignSpec
+    draws: tuple[VarCorr, ...]
+    start: Point | None
+
+
+def _prepare(
+    design: Design, family: Family, draws: tuple[VarCorr, ...], start: CoefficientsResult | None
+) -> _Prepared:
+    predictors = design.predictors
+    check_memory(predictors)
+    aligned = tuple(draw.align(predictors.terms) for draw in draws)
+    problem = Problem.of(design, family, aligned[0])
+    first = start_from(problem, *start.aligned_to(predictors)) if start is not None else None
+    return _Prepared(problem, design.spec, aligned, first)
+
+
+def _connectivity(problem: Problem) -> dict[str, Any]:
+    found = connectivity(problem.layout)
+    return {"components": found.components, "largest_component": found.largest_share}
+
+
+def _check_settings(solver: str, backend: str, tol: object, start: object) -> None:
     if solver not in SOLVERS:
         raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
     if backend not in BACKENDS:
         raise SettingError(f"unknown backend {backend!r}; known backends: {', '.join(BACKENDS)}")
-    if not 0 < tol < 1:
+    if not isinstance(tol, float | int) or not 0 < tol < 1:
         raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
+    if start is not None and not isinstance(start, CoefficientsResult):
+        raise SettingError(
+            f"start must be an earlier result of estimate_coefficients(), not {type(start).__name__}"
+        )
 
 
 def _as_draws(given: VarCorr | HasVarCorr | Sequence[VarCorr], family: Family) -> tuple[VarCorr, ...]:

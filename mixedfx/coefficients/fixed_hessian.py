@@ -77,7 +77,9 @@ def fixed_hessian(problem: Problem, *, tol: float = 1e-8, start: Point | None = 
     reason = SETTLED if settled else f"no convergence in {len(history)} steps; solver='newton-cg' needs fewer"
     here = project(problem, Point(x.e[:, :, 0], x.rest[:, 0]))
     seconds = time.perf_counter() - began
-    return Mode(here, settled, reason, tuple(history), float(np.sqrt(max(promised, 0.0))), passes + 1, seconds)
+    return Mode(
+        here, settled, reason, tuple(history), float(np.sqrt(max(promised, 0.0))), passes + 1, seconds
+    )
 
 
 def _bound(problem: Problem) -> float:

@@ -104,7 +104,10 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
     while True:
         decrement, norm = np.inf, here.scaled_norm
         if not (np.isfinite(norm) and np.isfinite(here.objective)):
-            return mode(False, "the objective overflowed; are features on scales above about 1e6?")
+            return mode(
+                False,
+                "the objective overflowed; are features or the offset on a scale above about 1e6 (1e2 for poisson)?",
+            )
         # After a short step the weights are nearly the same, and so are the diagonal blocks.
         system = reduced_system(here.reduction, directions, system if previous_decrement < NEAR else None)
         passes += system.setup_passes

@@ -49,8 +49,8 @@ class CoefficientsResult:
     converged, reason
         Whether the solver reached its tolerance, and why it stopped, in words.
     stats
-        newton_iterations, cg_iterations, passes, grad_norm, decrement, objective, seconds, and `history`, the
-        `NewtonStep` of each iteration.
+        newton_iterations, cg_iterations, passes, grad_norm, decrement, objective, seconds, `history` (the
+        `NewtonStep` of each iteration), components and largest_component (see `mixedfx.linalg.connectivity`).
     tol
         The solver's tolerance.
     n_rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -46,7 +47,20 @@ def summarise(result: CoefficientsResult) -> Summary:
                     f"{stats['newton_iterations']} Newton steps, {stats['cg_iterations']} CG iterations, "
                     f"{stats['passes']} passes over the rows, {stats['seconds']:.2f} s; "
                     f"scaled gradient {stats['grad_norm']:.1e}",
+                    *_connected(stats),
                 ),
             ),
         ),
+    )
+
+
+def _connected(stats: Mapping[str, Any]) -> tuple[str, ...]:
+    """A line where levels fall into components that share no row, directly or through others."""
+    components = stats.get("components", 1)
+    if components == 1:
+        return ()
+    return (
+        f"the levels fall into {components:,} groups that no row connects (the largest has "
+        f"{stats['largest_component']:.1%} of the rows): "
+        "levels of different groups are compared through the prior only",
     )

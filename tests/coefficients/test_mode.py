@@ -103,7 +103,8 @@ def test_frequency_weights_are_repeated_rows() -> None:
 
 def test_unconverged_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mixedfx.coefficients.newton_cg.MAX_NEWTON", 1)
-    fit = estimate(crossed("bernoulli"), crossed().data, "bernoulli")
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="1 Newton step"):
+        fit = estimate(crossed("bernoulli"), crossed().data, "bernoulli")
     assert not fit.converged
     assert "1 Newton step" in fit.reason
     assert np.isfinite(fit.fixef).all()

@@ -1,0 +1,80 @@
+"""Fixed effects without a finite estimate: the data separate, and nothing shrinks a fixed effect.
+
+Where a combination x'd of fixed effects tells the outcomes apart without an error, the loss falls for ever along d. A
+solver stops there because the gradient vanishes, with all curvature that the rows had in this direction gone; random
+effects have their prior and are never concerned.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.coefficients.problem import Problem
+from mixedfx.coefficients.projection import Projection
+
+Floats = NDArray[np.float64]
+
+NOTHING_LEFT = 1e-6
+"""Information about a direction below that of a millionth of one row of curvature 1 is none."""
+ROWS_AT_ONCE = 1_000_000
+
+
+def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the fixed effects in directions along which the rows have no curvature left; empty as a rule."""
+    layout, curvature = problem.layout, at.reduction.curvature
+    n_fixed = layout.n_rest - layout.beta_start
+    if problem.family.has_sigma or n_fixed == 0:
+        return ()
+    weighted, plain = np.zeros((n_fixed, n_fixed)), np.zeros((n_fixed, n_fixed))
+    weighted[layout.p :, layout.p :] = curvature.gap
+    columns = [layout.feature(int(c)) if c >= 0 else None for c in layout.fixed_columns]
+    for first in range(0, layout.n_rows, ROWS_AT_ONCE):
+        rows = slice(first, min(first + ROWS_AT_ONCE, layout.n_rows))
+        omega = curvature.omega[rows].astype(np.float64)
+        X = np.zeros((len(omega), n_fixed))
+        for i, column in enumerate(columns):
+            X[:, i] = 1.0 if column is None else column[rows]
+        parts = [(omega, X)]
+        if curvature.has_thresholds:
+            category, upper = (
+                curvature.category[rows].astype(np.int64),
+                curvature.upper[rows].astype(np.float64),
+            )
+            parts = [_with_threshold(X, weight, at, layout.p) for weight, at in
+                     ((upper, category), (omega - upper, category - 1))]  # fmt: skip
+        for weight, D in parts:
+            weighted += D.T @ (weight[:, None] * D)
+            plain += D.T @ D
+    # Directions in which weighted information is least beside that of rows of curvature 1, in the latter's units.
+    values, vectors = np.linalg.eigh(plain / _outer(plain))
+    root = vectors / np.sqrt(np.maximum(values, 1e-12))
+    shares, directions = np.linalg.eigh(root.T @ (weighted / _outer(plain)) @ root)
+    found = np.zeros(n_fixed, dtype=bool)
+    for share, direction in zip(shares, (root @ directions).T, strict=True):
+        if share * layout.n_rows < NOTHING_LEFT:
+            found |= np.abs(direction) > 0.1 * np.abs(direction).max()
+    return tuple(name for name, is_in in zip(names, found, strict=False) if is_in)
+
+
+def _with_threshold(X: Floats, weight: Floats, threshold: NDArray[np.int64], p: int) -> tuple[Floats, Floats]:
+    """Rows that depend on ``eta - alpha[threshold]``, those of no threshold left out."""
+    kept = (threshold >= 0) & (threshold < X.shape[1] - p)
+    D = X[kept]
+    D[np.arange(len(D)), p + threshold[kept]] = -1.0
+    return weight[kept], D
+
+
+def separation_reason(names: tuple[str, ...]) -> str:
+    """What to say of them."""
+    listed = ", ".join(f"'{name}'" for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return (
+        f"the data separate: some combination of the fixed effects {listed} tells the outcomes apart without an error, "
+        "and has no finite estimate. Leave it out, merge categories that have one outcome only, or make it a random "
+        "effect, which is shrunk"
+    )
+
+
+def _outer(A: Floats) -> Floats:
+    scale = np.sqrt(np.diag(A))
+    return np.outer(scale, scale)

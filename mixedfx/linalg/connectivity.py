@@ -1,0 +1,51 @@
+"""Which levels are compared with which: components of the graph that has a level for a node and a row for an edge.
+
+Levels of different components meet in no row, nor through others. What the data say of their difference is only what
+the prior lets them say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.linalg.layout import RowLayout
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """Components of the graph of levels.
+
+    Attributes
+    ----------
+    components
+        How many there are.
+    largest_share
+        Share of the rows that the largest has.
+    """
+
+    components: int
+    largest_share: float
+
+
+def connectivity(layout: RowLayout) -> Connectivity:
+    """Components over the levels of all factors: one traversal of the rows."""
+    from mixedfx.linalg.connectivity_kernel import join
+
+    starts = np.cumsum([block.n_levels for block in layout.blocks], dtype=np.int64)
+    levels = int(starts[-1])
+    parent = np.arange(levels, dtype=np.int64)
+    join(layout.ptr, layout.codes, starts[:-1], parent)
+    of_row_runs = _roots(parent)[: layout.n_levels]
+    rows = np.bincount(of_row_runs, np.diff(layout.ptr), levels)
+    return Connectivity(int(np.count_nonzero(rows)), float(rows.max() / layout.n_rows))
+
+
+def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    while True:
+        above = parent[parent]
+        if np.array_equal(above, parent):
+            return parent
+        parent = above

@@ -1,0 +1,83 @@
+"""Fits that cannot be trusted say so, why, and what to do; what they have is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from problems import frame
+
+import mixedfx as mfx
+from mixedfx.coefficients.result import CoefficientsResult
+from mixedfx.linalg import memory
+
+ONE_FACTOR = pd.DataFrame([("g", "(Intercept)", None, 0.5)], columns=["grp", "var1", "var2", "vcov"])
+
+
+def fitted(formula: str, data: pd.DataFrame, family: str = "bernoulli") -> CoefficientsResult:
+    return mfx.estimate_coefficients(formula, data, mfx.VarCorr.from_frame(ONE_FACTOR), family=family)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson", "cumulative"])
+def test_a_category_with_one_outcome_separates(family: str) -> None:
+    data = frame(np.random.default_rng(1), 300)
+    data["shop"] = np.where(data["k"] == 2, "closed", "open")
+    data.loc[data["shop"] == "closed", ["b", "count"]] = 0
+    response = {"bernoulli": "b", "poisson": "count", "cumulative": "b"}[family]
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="the data separate.*'shopopen'"):
+        fit = fitted(f"{response} ~ 1 + x + shop + (1 | g)", data, family)
+    assert not fit.converged
+    assert "'x'" not in fit.reason
+    assert "random effect" in fit.reason
+    assert np.isfinite(fit.fixef["x"])
+    assert "NOT converged" in str(fit.summary())
+
+
+def test_a_covariate_that_separates() -> None:
+    data = frame(np.random.default_rng(1), 300)
+    data["b"] = (data["x"] > 0.2).astype(int)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="'x'"):
+        assert not fitted("b ~ 1 + x + (1 | g)", data).converged
+
+
+def test_rare_outcomes_do_not_separate() -> None:
+    data = frame(np.random.default_rng(1), 3000)
+    data["b"] = 0
+    data.loc[[5, 700], "b"] = 1
+    assert fitted("b ~ 1 + x + (1 | g)", data).converged
+
+
+def test_a_random_effect_never_separates() -> None:
+    data = frame(np.random.default_rng(1), 300)
+    data.loc[data["g"] == 3, "b"] = 1
+    fit = fitted("b ~ 1 + (1 | g)", data)
+    assert fit.converged
+    assert fit.ranef["g"].loc[3, "(Intercept)"] < 5
+
+
+def test_overflow_is_told() -> None:
+    data = frame(np.random.default_rng(1), 300).assign(w=lambda d: d["h"] * 500.0)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match=r"overflow.*scale"):
+        fit = fitted("count ~ 1 + offset(w) + (1 | g)", data, "poisson")
+    assert not fit.converged
+
+
+def test_memory_is_estimated_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000)
+    with pytest.raises(mfx.errors.ResourceError, match=r"300 rows.*GiB.*'g' \(11 levels x 1\)"):
+        fitted("b ~ 1 + x + (1 | g)", frame(np.random.default_rng(1), 300))
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    assert fitted("b ~ 1 + x + (1 | g)", frame(np.random.default_rng(1), 300)).converged
+
+
+@pytest.mark.parametrize(("setting", "value"), [("tol", "a"), ("tol", 2), ("start", 3), ("solver", "lu")])
+def test_settings_are_checked(setting: str, value: object) -> None:
+    data = frame(np.random.default_rng(1), 300)
+    with pytest.raises(mfx.errors.SettingError, match=setting):
+        mfx.estimate_coefficients(
+            "b ~ 1 + (1 | g)",
+            data,
+            mfx.VarCorr.from_frame(ONE_FACTOR),
+            family="bernoulli",
+            **{setting: value},
+        )
