@@ -15,7 +15,7 @@ from mixedfx.predictors import CONSTANT
 
 Floats = NDArray[np.float64]
 
-SINGLE_PRECISION_ROWS = 1_000_000
+SINGLE_PRECISION_ROWS = 100_000
 """Beyond so many rows curvatures are kept in single precision: they shape the steps, not where these end."""
 
 

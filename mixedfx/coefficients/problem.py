@@ -63,15 +63,17 @@ class Problem:
         cls, design: Design, family: Family, varcorr: VarCorr, thresholds: Floats | None = None
     ) -> Problem:
         """Sort the rows and arrange the covariances as the rows are; given `thresholds` are not estimated."""
+        from mixedfx.linalg.sorting import in_order
+
         predictors = design.predictors
         layout = arrange(predictors)
         order, sigma2 = layout.order, varcorr.sigma2 or 1.0
-        y = design.y[order]
-        weights = design.weights[order] if design.weighted else np.zeros(0)
+        y = in_order(design.y, order)
+        weights = in_order(design.weights, order) if design.weighted else np.zeros(0)
         categories = np.zeros(0)
         if family.has_thresholds:
             n_categories = len(design.response_levels) if design.response_levels is not None else 2
-            categories = np.bincount(y.astype(np.int64), weights if len(weights) else None, n_categories)
+            categories = np.array([_weight_of(y == m, weights) for m in range(n_categories)])
             if thresholds is None:
                 layout = layout.with_thresholds(n_categories - 1)
         return cls(
@@ -80,10 +82,10 @@ class Problem:
             family=family,
             y=y,
             weights=weights,
-            offset=predictors.offset[order] if predictors.has_offset else np.zeros(0),
+            offset=in_order(predictors.offset, order) if predictors.has_offset else np.zeros(0),
             sigma2=sigma2,
             known_alpha=np.zeros(0) if thresholds is None else thresholds,
-            category_weights=categories.astype(float),
+            category_weights=categories,
             constant=family.loss_constant(y, weights, sigma2),
         )
 
@@ -128,6 +130,10 @@ class Problem:
     def beta(self, point: Point) -> Floats:
         """Fixed effects, shape (p,)."""
         return point.rest[self.layout.beta_start : self.layout.alpha_start].copy()
+
+
+def _weight_of(which: NDArray[np.bool_], weights: Floats) -> float:
+    return float(weights[which].sum() if len(weights) else np.count_nonzero(which))
 
 
 def _lambdas(layout: RowLayout, varcorr: VarCorr) -> Lambdas:

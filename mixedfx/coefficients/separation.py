@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 NOTHING_LEFT = 1e-6
 """Information about a direction below that of a millionth of one row of curvature 1 is none."""
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE = 100_000
 
 
 def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple[str, ...]:

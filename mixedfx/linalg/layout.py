@@ -157,7 +157,7 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
     eliminate
         Name of the factor to eliminate instead.
     """
-    from mixedfx.linalg.sorting import sorted_rows
+    from mixedfx.linalg.sorting import count_levels, in_order, sorted_rows
 
     terms = predictors.terms
     size = [t.grouping.n_levels * t.q if eliminate is None else int(t.name == eliminate) for t in terms]
@@ -166,10 +166,11 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
     # The largest remaining factor sorts within a level, so that equal pairs are neighbours and gathers walk forward.
     others = sorted((t for i, t in enumerate(terms) if i != first), key=lambda t: -t.grouping.n_levels * t.q)
     order = sorted_rows(*((t.grouping.codes, t.grouping.n_levels) for t in (eliminated, *others[:1])))
-    counts = np.bincount(eliminated.grouping.codes, minlength=eliminated.grouping.n_levels)
+    counts = np.zeros(eliminated.grouping.n_levels, dtype=np.int64)
+    count_levels(eliminated.grouping.codes, counts)
     codes = np.empty((len(others), predictors.n_rows), dtype=np.int32)
     for k, term in enumerate(others):
-        np.take(term.grouping.codes, order, out=codes[k])
+        codes[k] = in_order(term.grouping.codes, order)
     rest: list[Block] = []
     for term in others:
         rest.append(_block(term, rest[-1].stop if rest else 0))

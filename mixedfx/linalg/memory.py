@@ -48,6 +48,6 @@ def check_memory(predictors: Predictors) -> None:
     raise ResourceError(
         f"{predictors.n_rows:,} rows with {len(predictors.terms)} grouping factors need about "
         f"{needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free. Use a machine with more memory, fewer "
-        f"rows, or fewer coefficients for '{largest.name}' ({largest.grouping.n_levels:,} levels x {largest.q}); features that are constant within the "
-        "levels of a factor cost nothing a row"
+        f"rows, or fewer coefficients for '{largest.name}' ({largest.grouping.n_levels:,} levels x {largest.q}); "
+        "features that are constant within the levels of a factor cost nothing a row"
     )

@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mixedfx.row_chunks import row_chunks
+
 
 @njit(cache=True, nogil=True)
 def counting_order(codes, n_levels, first, order):
@@ -25,6 +27,13 @@ def counting_order(codes, n_levels, first, order):
         place[code] += 1
 
 
+@njit(cache=True, nogil=True)
+def count_levels(codes, counts):
+    """Add the rows of each level to `counts`; np.bincount would first copy the codes in double width."""
+    for code in codes:
+        counts[code] += 1
+
+
 def sorted_rows(*keys: tuple[NDArray[np.int32], int]) -> NDArray[np.signedinteger]:
     """The order of rows by several level codes, the first key slowest; int32 where that can number the rows.
 
@@ -41,3 +50,11 @@ def sorted_rows(*keys: tuple[NDArray[np.int32], int]) -> NDArray[np.signedintege
         counting_order(codes, n_levels, order, following)
         order = following
     return order
+
+
+def in_order(values: NDArray, order: NDArray[np.signedinteger]) -> NDArray:
+    """``values[order]`` in pieces: NumPy would copy the whole order in double width first."""
+    out = np.empty(len(order), dtype=values.dtype)
+    for rows in row_chunks(len(order), 2**16):
+        np.take(values, order[rows], out=out[rows], mode="clip")
+    return out
