@@ -16,9 +16,6 @@ from mixedfx.covariance.semidefinite import constrained_step
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
-MEMORY = 8
-"""Past steps that correct the average information."""
-
 
 class LikelihoodPoint(Protocol):
     """A log-likelihood at one point, with what a step from it needs."""
@@ -80,12 +77,14 @@ def maximise[P: LikelihoodPoint](
     *,
     with_sigma: bool = True,
     refuse: Callable[[Floats], None] | None = None,
+    memory: int = 1,
     tol: float = 1e-10,
     max_iterations: int = 100,
 ) -> Optimum[P]:
     """Step until the predicted gain in log-likelihood is below `tol`.
 
-    `refuse` sees every further point before its likelihood is computed, and may raise an error.
+    `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
+    over the last `memory` steps correct the average information: several help where that is far from the Hessian.
 
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
@@ -98,7 +97,7 @@ def maximise[P: LikelihoodPoint](
         gradient, information = here.gradient(), here.average_information()
         if previous is not None:
             secants.append((phi - previous[0], previous[1] - gradient))
-        model = _with_secants(information, secants[-MEMORY:])
+        model = _with_secants(information, secants[-memory:])
         step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma)
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.

@@ -21,7 +21,7 @@ from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
-from mixedfx.errors import ConvergenceError, ConvergenceWarning
+from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.families import Family
 from mixedfx.varcorr import VarCorr
 
@@ -31,6 +31,10 @@ SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
 OUT_OF_PROPORTION = 30.0
 """On the scale of a linear predictor, where probabilities of 1e-13 lie."""
+SEPARATED = 1e-6
+"""Loss a row of a fit that tells every response."""
+MEMORY = 8
+"""Steps that correct the average information of the working response, which is far from the Hessian."""
 
 
 def fit_laplace(
@@ -52,17 +56,16 @@ def fit_laplace(
     ------
     SettingError
         `nagq` above 1 and more than a single scalar random term.
-    ConvergenceError
-        Fixed effects run away, as under complete separation.
+    DataError
+        The fixed effects tell every response without error.
     """
     began = time.perf_counter()
     if nagq > 1:
         check_quadrature(design.predictors.terms, nagq)
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
-    names = design.predictors.fixed_names
-    laplace = _maximise(_start(problem, start), problem, names)
+    laplace = _maximise(_start(problem, start, design.predictors.fixed_names), problem)
     if nagq > 1:
-        optimum = _maximise(QuadraturePoint(laplace.at, nagq), problem, names)
+        optimum = _maximise(QuadraturePoint(laplace.at, nagq), problem)
         covariance = joint_covariance(optimum.at, problem.space)
         return _result(design, optimum.at.laplace, optimum, covariance, nagq, began)
     covariance = joint_covariance(laplace.at, problem.space)
@@ -71,31 +74,27 @@ def fit_laplace(
     return _result(design, laplace.at, laplace, covariance, nagq, began)
 
 
-def _maximise[P: (LaplacePoint, QuadraturePoint)](
-    start: P, problem: LaplaceProblem, names: Sequence[str]
-) -> Optimum[P]:
-    try:
-        return maximise(start, problem.space, with_sigma=False)
-    except np.linalg.LinAlgError as error:
-        at = start if isinstance(start, LaplacePoint) else start.laplace
-        worst = separating(problem, at.beta, names) or "a fixed effect"
-        raise ConvergenceError(
-            f"the information on the fixed effects vanishes, as it does where {worst} tells the response without "
-            "error (complete separation); leave it out, or merge its categories"
-        ) from error
+def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
+    return maximise(start, problem.space, with_sigma=False, memory=MEMORY)
 
 
-def separating(problem: LaplaceProblem, beta: Floats, names: Sequence[str]) -> str:
-    """The fixed effect that moves the linear predictor furthest, if that is out of all proportion; else ""."""
-    if not len(beta):
-        return ""
-    reach = np.abs(beta) * np.where(np.ptp(problem.rows.X, axis=0) > 0, np.ptp(problem.rows.X, axis=0), 1.0)
-    worst = int(np.argmax(reach))
-    return f"'{names[worst]}'" if reach[worst] > OUT_OF_PROPORTION else ""
+def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: Sequence[str]) -> None:
+    """Raise `DataError` where the fixed effects tell every response without error."""
+    response = problem.response
+    if not len(names) or response.family.name == "poisson":
+        return
+    if without.response.loss < SEPARATED * float(response.weights.sum()):
+        reach = np.abs(without.beta) * np.ptp(problem.rows.X, axis=0)
+        raise DataError(
+            "the fixed effects tell every response without error (complete separation; "
+            f"'{names[int(np.argmax(reach))]}' most of all), "
+            "so that their likelihood has no maximum; leave it out, or merge its categories"
+        )
 
 
-def _start(problem: LaplaceProblem, given: VarCorr | None) -> LaplacePoint:
+def _start(problem: LaplaceProblem, given: VarCorr | None, names: Sequence[str]) -> LaplacePoint:
     without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
+    _check_separation(problem, without, names)
     if given is None:
         point = moment_guess(problem, without)
     else:
@@ -135,7 +134,7 @@ def _result(
 ) -> CovarianceResult:
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
-    why = _why_not(at, optimum, design.predictors.fixed_names)
+    why = _why_not(at, optimum)
     if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
@@ -170,19 +169,10 @@ def _result(
     )
 
 
-def _why_not(
-    at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint], names: Sequence[str]
-) -> str:
+def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint]) -> str:
     """What keeps the covariances from being frozen, with a remedy; "" where all is well."""
     terms = at.problem.space.terms
     huge = [t.name for t, S in zip(terms, at.point.matrices, strict=True) if S.max() > OUT_OF_PROPORTION**2]
-    if at.problem.response.family.name != "poisson":
-        worst = separating(at.problem, at.beta, names)
-        if worst and not huge:
-            return (
-                f"{worst} moves the linear predictor by more than {OUT_OF_PROPORTION:g}: it seems to tell the response "
-                "without error (complete separation); leave it out, or merge its categories"
-            )
     if optimum.converged:
         return ""
     remedy = "Centre and scale the features of the random terms, or use fewer of them"

@@ -201,7 +201,7 @@ def test_saved_and_loaded(tmp_path: object) -> None:
 def test_complete_separation_is_named() -> None:
     data = simulated()
     data["b"] = (data["x"] > 0).astype(int)
-    with pytest.raises(mfx.errors.ConvergenceError, match=r"'x'.*separation"):
+    with pytest.raises(mfx.errors.DataError, match=r"separation; 'x'"):
         mfx.learn_covariance("b ~ 1 + x + (1 | g)", data, family="bernoulli")
 
 

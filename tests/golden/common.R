@@ -37,7 +37,7 @@ hessian <- function(f, x, h = 1e-3) {
 # Minimises f; parameters that the optimiser leaves at their lower bound stay there. lme4's own default goes first:
 # minqa's bobyqa alone, from theta = identity, sticks at a bound where the deviance of InstEval's slopes is stationary
 # (238775.97, where the optimum is 237278.00).
-minimise <- function(f, start, lower) {
+minimise <- function(f, start, lower, h = 1e-3) {
   start <- pmax(start, lower)
   start <- nloptwrap(start, f, lower, rep(Inf, length(start)))$par
   start <- minqa::bobyqa(start, f, lower = lower, control = list(rhobeg = 1e-3, rhoend = 1e-9, maxfun = 1e5))$par
@@ -47,12 +47,12 @@ minimise <- function(f, start, lower) {
   x <- start[interior]
   H <- NULL
   if (any(interior)) {
-    H <- hessian(g, x)
-    for (step in 1:3) x <- x - solve(H, gradient(g, x))
+    H <- hessian(g, x, h)
+    for (step in 1:3) x <- x - solve(H, gradient(g, x, h))
   }
   par <- replace(start, interior, x)
   list(par = par, fval = f(par), hessian = H, interior = interior,
-       grad = if (any(interior)) max(abs(gradient(g, x))) else 0)
+       grad = if (any(interior)) max(abs(gradient(g, x, h))) else 0)
 }
 
 fit_lmer <- function(formula, data, REML = TRUE, weights = NULL) {
