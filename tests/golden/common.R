@@ -47,7 +47,7 @@ minimise <- function(f, start, lower, h = 1e-3) {
   x <- start[interior]
   H <- NULL
   if (any(interior)) {
-    H <- hessian(g, x, h)
+    H <- hessian(g, x)
     for (step in 1:3) x <- x - solve(H, gradient(g, x, h))
   }
   par <- replace(start, interior, x)

@@ -8,7 +8,7 @@
 source("../common.R")
 suppressPackageStartupMessages(library(ordinal))
 
-# `h` is the step of the differences: more of it where ordinal's inner iterations leave more noise.
+# `h` is the step of the gradient's differences: more of it where ordinal's inner iterations leave more noise.
 fit_clmm <- function(formula, data, nAGQ = 1, h = 1e-3) {
   control <- clmm.control(gradTol = 1e-9, maxIter = 200, useMatrix = nAGQ == 1, innerCtrl = "noWarn")
   first <- clmm(formula, data = data, nAGQ = nAGQ)
