@@ -1,4 +1,4 @@
-"""Reads what R's lme4 says about a case: ``golden/<case>/expected.json``, made by ``generate.R`` there."""
+"""Reads what R's lme4 or ordinal says about a case: ``golden/<case>/expected.json``, made by ``generate.R`` there."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ EMBEDDED = {"InstEval": load_insteval, "VerbAgg": load_verbagg}
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """One fit of lme4. Treat the pandas objects as read-only: they are shared between tests.
+    """One fit of lme4, or of ordinal. Treat the pandas objects as read-only: they are shared between tests.
 
     Attributes
     ----------
     case, formula, data_name, family, method, nagq
-        What was fitted: `method` is "reml", "ml", "laplace" (glmer nAGQ=1) or "nagq0" (glmer nAGQ=0).
+        What was fitted: `method` is "reml", "ml", "laplace" (glmer nAGQ=1, clmm), "nagq0" (glmer nAGQ=0) or
+        "quadrature" (nAGQ above 1).
     weights
         Shape (N,), or None.
     criterion
@@ -34,7 +35,9 @@ class Golden:
     fixef, fixef_se
         Series over the fixed effects; standard errors given the covariances (from the Cholesky factor).
     fixef_se_hessian
-        For "laplace" lme4's default: from the Hessian in (theta, beta). Else None.
+        For "laplace" and "quadrature" lme4's default: from the Hessian in (theta, beta). Else None.
+    thresholds, thresholds_se
+        Of ordinal's fits, else None.
     varcorr
         lme4's frame grp, var1, var2, vcov, sdcor; `grp` is the factor's name for ``||`` terms too.
     theta, sigma
@@ -59,6 +62,8 @@ class Golden:
     fixef: pd.Series
     fixef_se: pd.Series
     fixef_se_hessian: pd.Series | None
+    thresholds: pd.Series | None
+    thresholds_se: pd.Series | None
     varcorr: pd.DataFrame
     theta: NDArray[np.float64]
     sigma: float | None
@@ -113,6 +118,8 @@ def load(case: str) -> Golden:
         fixef=pd.Series(raw["fixef"], dtype=float),
         fixef_se=pd.Series(raw["fixef_se"], dtype=float),
         fixef_se_hessian=None if hessian_se is None else pd.Series(hessian_se, dtype=float),
+        thresholds=pd.Series(raw["thresholds"], dtype=float) if "thresholds" in raw else None,
+        thresholds_se=pd.Series(raw["thresholds_se"], dtype=float) if "thresholds" in raw else None,
         varcorr=varcorr,
         theta=np.atleast_1d(np.asarray(raw["theta"], dtype=float)),
         sigma=raw["sigma"],

@@ -94,6 +94,40 @@ class DenseModel:
         b = self.Lambda @ x[self.p :]
         return x[: self.p], {name: b[block] for name, block in self.blocks.items()}, objective(x)
 
+    def conditional_mode(
+        self, family: Family, y: Floats, weights: Floats, beta: Floats, auxiliary: object = None
+    ) -> tuple[Floats, Floats]:
+        """(u, eta): minimum of sum w l + |u|^2 / 2 over u at a given beta, by damped Newton."""
+        ZL = self.Z @ self.Lambda
+        fixed = self.offset + self.X @ beta
+        u = np.zeros(ZL.shape[1])
+
+        def objective(u: Floats) -> float:
+            return float(weights @ family.loss(y, fixed + ZL @ u, auxiliary) + 0.5 * u @ u)
+
+        for _ in range(200):
+            d = family.derivatives(y, fixed + ZL @ u, auxiliary)
+            gradient = ZL.T @ (weights * d.d1) + u
+            if np.abs(gradient).max() < 1e-11:
+                break
+            step = np.linalg.solve((ZL.T * (weights * d.d2)) @ ZL + np.eye(len(u)), -gradient)
+            t = 1.0
+            while objective(u + t * step) > objective(u) + 1e-12 * abs(objective(u)) and t > 1e-6:
+                t /= 2
+            u = u + t * step
+        return u, fixed + ZL @ u
+
+    def laplace(
+        self, family: Family, y: Floats, weights: Floats, beta: Floats, auxiliary: object = None
+    ) -> float:
+        """Laplace's approximation of the log-likelihood at (beta, auxiliary), as glmer and clmm define it."""
+        u, eta = self.conditional_mode(family, y, weights, beta, auxiliary)
+        ZL = self.Z @ self.Lambda
+        omega = weights * family.derivatives(y, eta, auxiliary).d2
+        logdet = np.linalg.slogdet((ZL.T * omega) @ ZL + np.eye(len(u)))[1]
+        loss = float(weights @ family.loss(y, eta, auxiliary))
+        return family.log_constant(y, weights) - loss - 0.5 * float(u @ u + logdet)
+
     def henderson(self, omega: Floats) -> Floats:
         """H in u, beta last: Lambda' D'WD Lambda + penalty."""
         D = np.hstack([self.Z @ self.Lambda, self.X])

@@ -69,10 +69,12 @@ def frame(rng: np.random.Generator, n: int = 120) -> pd.DataFrame:
     data["count"] = rng.poisson(np.exp(0.5 * y))
     data["trials"] = rng.integers(1, 9, n)
     data["share"] = rng.binomial(data["trials"], p) / data["trials"]
+    latent = y + rng.logistic(size=n)
+    data["o"] = pd.Categorical(np.digitize(latent, [-0.5, 1.0, 2.5]), ordered=True)
     return data
 
 
-RESPONSES = {"gaussian": "y", "bernoulli": "b", "binomial": "share", "poisson": "count"}
+RESPONSES = {"gaussian": "y", "bernoulli": "b", "binomial": "share", "poisson": "count", "cumulative": "o"}
 
 
 def model(kind: str, seed: int, *, singular: bool = False, family: str = "gaussian") -> Model:

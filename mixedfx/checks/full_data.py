@@ -121,10 +121,7 @@ def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullDa
 def _refit(
     problem: GaussianProblem, frozen: GaussianPoint
 ) -> tuple[GaussianPoint, str, VarCorr, pd.DataFrame]:
-    known = [frozen]
-    optimum = maximise(
-        lambda point: known.pop() if known else problem.at(point), problem.space, frozen.point, tol=TOLERANCE
-    )
+    optimum = maximise(frozen, problem.space, tol=TOLERANCE)
     space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     errors = varcorr.to_frame()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
 
 Floats = NDArray[np.float64]
@@ -21,12 +21,21 @@ class LikelihoodPoint(Protocol):
     """A log-likelihood at one point, with what a step from it needs."""
 
     @property
+    def vector(self) -> Floats:
+        """The point: entries of the parameter space, and behind them those of unconstrained parameters, (n,)."""
+        ...
+
+    def move(self, vector: Floats) -> Self:
+        """The same likelihood at another point."""
+        ...
+
+    @property
     def loglik(self) -> float:
         """Value, with all constants."""
         ...
 
     def gradient(self) -> Floats:
-        """d loglik/d phi, shape (n,)."""
+        """d loglik/d vector, shape (n,)."""
         ...
 
     def average_information(self) -> Floats:
@@ -63,26 +72,32 @@ class Optimum[P: LikelihoodPoint]:
 
 
 def maximise[P: LikelihoodPoint](
-    likelihood: Callable[[Covariances], P],
+    start: P,
     space: ParameterSpace,
-    start: Covariances,
     *,
     with_sigma: bool = True,
+    refuse: Callable[[Floats], None] | None = None,
+    memory: int = 1,
     tol: float = 1e-10,
     max_iterations: int = 100,
 ) -> Optimum[P]:
     """Step until the predicted gain in log-likelihood is below `tol`.
 
+    `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
+    over the last `memory` steps correct the average information: several help where that is far from the Hessian.
+
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
-    phi = space.vector(start)
-    here = likelihood(space.point(phi))
-    evaluations = 1
-    moved = previous = np.zeros_like(phi)
+    here, evaluations = start, 1
+    phi = here.vector
+    secants: list[tuple[Floats, Floats]] = []
+    previous: tuple[Floats, Floats] | None = None
     for iteration in range(max_iterations + 1):
         gradient, information = here.gradient(), here.average_information()
-        model = _secant(information, moved, previous - gradient)
+        if previous is not None:
+            secants.append((phi - previous[0], previous[1] - gradient))
+        model = _with_secants(information, secants[-memory:])
         step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma)
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.
@@ -97,7 +112,9 @@ def maximise[P: LikelihoodPoint](
         t = 1.0
         while True:
             trial = phi + t * (step.phi - phi) if t < 1.0 else step.phi
-            there = likelihood(space.point(trial))
+            if refuse is not None:
+                refuse(trial)
+            there = here.move(trial)
             evaluations += 1
             if there.loglik >= here.loglik + 1e-4 * t * slope - noise:
                 break
@@ -106,19 +123,22 @@ def maximise[P: LikelihoodPoint](
                     here, phi, gradient, information, iteration, evaluations, False, step.predicted_gain
                 )
             t *= 0.5 if t == 1.0 else 0.25
-        moved, previous = trial - phi, gradient
+        previous = phi, gradient
         phi, here = trial, there
     raise AssertionError("unreachable")
 
 
-def _secant(information: Floats, moved: Floats, change: Floats) -> Floats:
-    """The information corrected so that it explains how the gradient changed over the last step (BFGS update).
+def _with_secants(information: Floats, secants: list[tuple[Floats, Floats]]) -> Floats:
+    """The information corrected so that it explains how the gradient changed over the last steps (BFGS updates).
 
     Average information is not the Hessian: alone it leaves a linear rate, about 0.1 an iteration for slopes. Only steps
     of less than a standard error teach, because longer ones see the Hessian of another place.
     """
-    image = information @ moved
-    expected, observed = float(moved @ image), float(moved @ change)
-    if not (expected < 1.0 and 0.3 * expected < observed < 3.0 * expected):
-        return information
-    return information - np.outer(image, image) / expected + np.outer(change, change) / observed
+    for moved, change in secants:
+        image = information @ moved
+        expected, observed = float(moved @ image), float(moved @ change)
+        if expected < 1.0 and 0.3 * expected < observed < 3.0 * expected:
+            information = (
+                information - np.outer(image, image) / expected + np.outer(change, change) / observed
+            )
+    return information

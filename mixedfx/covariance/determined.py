@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
-from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.design import Design
 from mixedfx.errors import DataError
+
+Floats = NDArray[np.float64]
 
 FIXED_PART = 1e-20
 """Least squares leaves about this part of the response's mean square where it could leave nothing."""
@@ -33,17 +35,16 @@ def check_fixed_effects(design: Design, problem: GaussianProblem) -> None:
         )
 
 
-def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Covariances], GaussianPoint]:
-    """``problem.at``, which raises `DataError` where sigma^2 is on its way to 0."""
+def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Floats], None]:
+    """Raises `DataError`, called with parameters (sigma^2 last), where sigma^2 is on its way to 0."""
     left = float(np.average(problem.y**2, weights=problem.weights)) * float(np.mean(problem.weights))
 
-    def at(point: Covariances) -> GaussianPoint:
-        if point.sigma2 < RESIDUAL_PART * left:
+    def refuse(vector: Floats) -> None:
+        if vector[-1] < RESIDUAL_PART * left:
             raise DataError(
                 f"fixed and random effects reproduce the response '{design.spec.response_name}' exactly: its residual "
                 "variance goes to 0. Has each level of a grouping factor only one value? Then take its bar term out, "
                 "or use fewer slopes"
             )
-        return problem.at(point)
 
-    return at
+    return refuse

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.traces import level_traces
 from mixedfx.design import Design
-from mixedfx.linalg.dense import DenseReduced, dense_reduced, level_blocks
+from mixedfx.linalg.dense import DenseReduced, dense_reduced
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
@@ -79,6 +80,15 @@ class GaussianPoint:
     point: Covariances
     elimination: Elimination
     dense: DenseReduced
+
+    @property
+    def vector(self) -> Floats:
+        """The point as parameters."""
+        return self.problem.space.vector(self.point)
+
+    def move(self, vector: Floats) -> GaussianPoint:
+        """The likelihood at other parameters."""
+        return self.problem.at(self.problem.space.point(vector))
 
     @cached_property
     def _solution(self) -> tuple[Parts, Floats]:
@@ -187,32 +197,14 @@ class GaussianPoint:
 
     def _traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
-        layout, elimination = self.problem.layout, self.elimination
+        elimination, operator = self.elimination, self.problem.operator
         H = elimination.lambdas.rest_sandwich(self.dense.inverse(with_fixed=self.problem.reml))
-        A, M = elimination.blocks.e, elimination.M
-        F = np.eye(layout.q) - A @ M
-        explained = self.problem.operator.level_quadratic(elimination.omega, H)
-        of_e = (F @ (A - explained @ np.swapaxes(F, 1, 2))).sum(axis=0)
-        traces = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}
-        singular = []
-        for block, factor in zip(layout.rest, elimination.lambdas.rest, strict=True):
-            trace = _trace_from_covariance(factor, level_blocks(H, block))
-            if trace is None:
-                singular.append(block)
-            else:
-                traces[block.name] = trace
-        if singular:
-            G = self._full_reduced()
-            for block in singular:
-                columns = G[:, block.slice]
-                own = level_blocks(G, block).sum(axis=0)
-                taken = (H @ columns).reshape(len(G), block.n_levels, block.q)
-                columns = columns.reshape(len(G), block.n_levels, block.q)
-                traces[block.name] = own - np.einsum("rja,rjb->ab", columns, taken)
-        return traces
+        explained = operator.level_quadratic(elimination.omega, H)
+        blocks, M = elimination.blocks.e, elimination.M
+        return level_traces(elimination.lambdas, blocks, M, H, explained, self._reduced)
 
-    def _full_reduced(self) -> Floats:
-        """D_o' T_e D_o, full: needed only where some Sigma_k is singular."""
+    def _reduced(self) -> Floats:
+        """D_o' T_e D_o, full."""
         G = self.problem.operator.dense_reduced(self.elimination.omega, self.elimination.M)
         return np.tril(G) + np.tril(G, -1).T
 
@@ -223,21 +215,6 @@ def least_squares(design: Design) -> tuple[Floats, Floats]:
     y = design.y - design.predictors.offset
     coefficients = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
     return coefficients, y - X @ coefficients
-
-
-def _trace_from_covariance(factor: Floats, V: Floats) -> Floats | None:
-    """sum_j Sigma^-1 (Sigma - V_jj) Sigma^-1, or None where that would lose over half the digits to cancellation.
-
-    The loss is 1 over the share of the prior covariance that the data take away, in the direction they say least of.
-    """
-    diagonal = np.abs(np.diag(factor))
-    if diagonal.min() <= 1e-6 * np.sqrt((factor**2).sum(axis=1)).max():
-        return None
-    inverse = np.linalg.inv(factor)
-    learned = len(V) * np.eye(len(factor)) - inverse @ V.sum(axis=0) @ inverse.T
-    if np.linalg.eigvalsh(learned)[0] < 1e-7 * len(V):
-        return None
-    return inverse.T @ learned @ inverse
 
 
 def _by_factor(lambdas: Lambdas, parts: Parts) -> dict[str, Floats]:

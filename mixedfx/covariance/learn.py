@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from mixedfx.covariance.generalized import fit_laplace
 from mixedfx.covariance.likelihood import fit_gaussian
 from mixedfx.covariance.per_factor import combine
 from mixedfx.covariance.result import CovarianceResult
@@ -19,8 +22,16 @@ if TYPE_CHECKING:
     from mixedfx.progress import Report
 
 LIKELIHOODS = ("reml", "ml")
-METHODS = {"gaussian": ("reml", "ml", "nuts"), "bernoulli": ("nuts",)}
-"""Which methods learn the covariances of which family."""
+METHODS = {
+    "gaussian": ("reml", "ml", "nuts"),
+    "bernoulli": ("ml", "nuts"),
+    "binomial": ("ml",),
+    "poisson": ("ml",),
+    "cumulative": ("ml",),
+}
+"""Which methods learn the covariances of which family; the first is its default."""
+MOST_POINTS = 100
+"""Of adaptive quadrature, as in lme4."""
 
 
 def learn_covariance(
@@ -51,16 +62,20 @@ def learn_covariance(
     data
         A pandas or polars DataFrame, an Arrow table, or a path to Parquet or CSV.
     family
-        "gaussian" or "bernoulli".
+        "gaussian", "bernoulli", "binomial", "poisson" or "cumulative".
     method
-        "reml" or "ml" (gaussian), or "nuts": MCMC of the full model with NumPyro. By default "reml" for gaussian.
+        "reml" (gaussian, its default), "ml" (by Laplace's approximation for the other families, whose default it is),
+        or "nuts" (gaussian, bernoulli): MCMC of the full model with NumPyro.
     subsample
         Which rows to learn from; all by default. With several draws (strategy "per-factor") each factor's covariance
         is read from its own fit, kept in ``fits``.
     weights
-        An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), frequency otherwise.
+        An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
+        frequency otherwise.
     nagq
-        Only 1 is available.
+        For families other than gaussian, as in glmer: 1 is Laplace's approximation, 0 finds fixed effects and
+        thresholds at their joint mode with the random effects (faster, less exact), more than 1 is adaptive
+        Gauss-Hermite quadrature with so many points, for models with a single scalar random term.
     priors, draws, warmup, chains, seed
         Of MCMC: see `mixedfx.covariance.nuts.sample_nuts`.
     start
@@ -86,9 +101,8 @@ def learn_covariance(
     """
     chosen = get_family(family)
     method = _check_method(method, chosen)
-    if nagq != 1:
-        raise SettingError(f"nagq is {nagq!r}, but only 1 is available")
-    settings = _Settings(chosen, method, priors, draws, warmup, chains, start, force, seed, progress)
+    _check_nagq(nagq, chosen, method)
+    settings = _Settings(chosen, method, nagq, priors, draws, warmup, chains, start, force, seed, progress)
     design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
         return settings.fit(design)
@@ -110,6 +124,7 @@ def learn_covariance(
 class _Settings:
     family: Family
     method: str
+    nagq: int
     priors: Mapping[str, Any] | None
     draws: int
     warmup: int
@@ -120,6 +135,8 @@ class _Settings:
     progress: bool | Report | None
 
     def fit(self, design: Design) -> CovarianceResult:
+        if self.method in LIKELIHOODS and self.family.name != "gaussian":
+            return fit_laplace(design, self.family, nagq=self.nagq, start=self.start)
         if self.method in LIKELIHOODS:
             return fit_gaussian(design, reml=self.method == "reml", start=self.start)
         from mixedfx.covariance.nuts import sample_nuts
@@ -142,15 +159,26 @@ class _Settings:
 
 
 def _check_method(method: str | None, family: Family) -> str:
-    available = METHODS.get(family.name, ())
-    if not available:
+    available = METHODS[family.name]
+    if method is None:
+        return available[0]
+    if method not in available:
+        hint = ""
+        if method == "reml":
+            hint = (
+                "; restricted likelihood is defined for gaussian models, use 'ml' (Laplace's approximation)"
+            )
         raise SettingError(
-            f"the covariances of family '{family.name}' cannot be learned in this version; give "
-            "estimate_coefficients() a VarCorr from another program, such as as.data.frame(VarCorr(fit)) of lme4"
+            f"family '{family.name}' has no method {method!r}; available: {', '.join(map(repr, available))}{hint}"
         )
-    if method is None and "reml" in available:
-        return "reml"
-    if method is None or method not in available:
-        given = "needs a method" if method is None else f"has no method {method!r}"
-        raise SettingError(f"family '{family.name}' {given}; available: {', '.join(map(repr, available))}")
     return method
+
+
+def _check_nagq(nagq: object, family: Family, method: str) -> None:
+    if isinstance(nagq, bool) or not isinstance(nagq, int | np.integer) or not 0 <= nagq <= MOST_POINTS:
+        raise SettingError(f"nagq is {nagq!r}, but must be a whole number from 0 to {MOST_POINTS}")
+    if nagq != 1 and (method not in LIKELIHOODS or family.name == "gaussian"):
+        raise SettingError(
+            f"nagq={nagq} is there for the likelihood of families other than gaussian, not for family "
+            f"'{family.name}' with method '{method}'; leave it out"
+        )

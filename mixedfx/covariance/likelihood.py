@@ -47,7 +47,7 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     problem = GaussianProblem.of(design, reml=reml)
     check_fixed_effects(design, problem)
     first = starting_point(problem, design) if start is None else _from_varcorr(start, problem.space)
-    optimum = maximise(refusing_zero(design, problem), problem.space, first)
+    optimum = maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
     return _result(design, problem, optimum, time.perf_counter() - began)
 
 

@@ -33,7 +33,7 @@ class CovarianceResult:
         not be handed to stage 2.
     fixef, fixef_se
         Series over the fixed effects, without thresholds.
-    thresholds
+    thresholds, thresholds_se
         Series "1|2", "2|3", ... for the cumulative family, else None.
     ranef
         Factor -> DataFrame (J, q): conditional modes (likelihood) or posterior means (MCMC).
@@ -71,6 +71,7 @@ class CovarianceResult:
     n_rows: int
     n_levels: Mapping[str, int]
     thresholds: pd.Series | None = None
+    thresholds_se: pd.Series | None = None
     posterior: DataTree | None = None
     fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
     rows: NDArray[np.int64] | None = None
@@ -111,6 +112,18 @@ class CovarianceResult:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def intervals(self, level: float = 0.95) -> pd.DataFrame:
+        """Wald intervals of all parameters: see `mixedfx.covariance.intervals.wald_intervals`."""
+        from mixedfx.covariance.intervals import wald_intervals
+
+        return wald_intervals(self, level)
+
+    def icc(self, *, mean: float | None = None) -> pd.Series:
+        """Share of each factor in the variance: see `mixedfx.covariance.icc.intraclass_correlation`."""
+        from mixedfx.covariance.icc import intraclass_correlation
+
+        return intraclass_correlation(self, mean=mean)
 
     def summary(self) -> Summary:
         """Covariances, fixed effects and convergence, to print or show in a notebook."""

@@ -54,7 +54,10 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
     fixef = pd.DataFrame({"estimate": result.fixef, "se": result.fixef_se})
     fixef.to_csv(folder / "fixef.csv", index_label="name")
     if result.thresholds is not None:
-        result.thresholds.rename("estimate").to_csv(folder / "thresholds.csv", index_label="name")
+        thresholds = pd.DataFrame({"estimate": result.thresholds})
+        if result.thresholds_se is not None:
+            thresholds["se"] = result.thresholds_se
+        thresholds.to_csv(folder / "thresholds.csv", index_label="name")
     ranef = file_names("ranef-", result.ranef, ".parquet")
     for factor, name in ranef.items():
         result.ranef[factor].to_parquet(folder / name)
@@ -79,6 +82,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "n_levels": result.n_levels,
         "ranef": ranef,
         "thresholds": result.thresholds is not None,
+        "thresholds_se": result.thresholds_se is not None,
         "rows": result.rows is not None,
         "posterior": result.posterior is not None,
         "fits": fits,
@@ -152,6 +156,7 @@ def _load(folder: Path) -> CovarianceResult:
         n_rows=saved["n_rows"],
         n_levels=saved["n_levels"],
         thresholds=_read_named(folder / "thresholds.csv", "estimate") if saved["thresholds"] else None,
+        thresholds_se=_read_named(folder / "thresholds.csv", "se") if saved.get("thresholds_se") else None,
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
         rows=pd.read_parquet(folder / "rows.parquet")["row"].to_numpy() if saved["rows"] else None,
         fits={factor: fits[name] for factor, name in saved["fits"].items()},

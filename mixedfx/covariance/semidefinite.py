@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
@@ -44,14 +45,36 @@ def constrained_step(
     Parameters
     ----------
     space
-        Says which entry of phi is which.
+        Says which entry of phi is which; entries beyond its size (fixed effects) are not constrained.
     phi
         Present point, shape (n,), inside the cone or at its boundary.
     score, information
         Gradient (n,) and positive semidefinite matrix (n, n).
     with_sigma
-        False keeps the last entry of phi, sigma^2, as it is.
+        False keeps sigma^2, the last of the space's entries, as it is.
     """
+    size = space.size
+    own, more = slice(None, size), slice(size, None)
+    if len(phi) == size:
+        return _step_in_cone(space, phi, score, information, with_sigma=with_sigma)
+    # Unconstrained entries follow the others: what is left after maximising over them is a problem of the cone alone.
+    factor = scipy.linalg.cho_factor(information[more, more])
+    follow = scipy.linalg.cho_solve(factor, np.column_stack([score[more], information[more, own]]))
+    step = _step_in_cone(
+        space,
+        phi[own],
+        score[own] - information[own, more] @ follow[:, 0],
+        information[own, own] - information[own, more] @ follow[:, 1:],
+        with_sigma=with_sigma,
+    )
+    moved = follow[:, 0] - follow[:, 1:] @ (step.phi - phi[own])
+    gain = step.predicted_gain + 0.5 * float(score[more] @ follow[:, 0])
+    return Step(np.concatenate([step.phi, phi[more] + moved]), gain)
+
+
+def _step_in_cone(
+    space: ParameterSpace, phi: Floats, score: Floats, information: Floats, *, with_sigma: bool
+) -> Step:
     free = np.arange(space.size if with_sigma else space.size - 1)
     # In units of each parameter's standard error the model is well scaled, whatever the units of the data.
     unit = 1.0 / np.sqrt(np.maximum(np.diag(information)[free], np.finfo(float).tiny))

@@ -33,9 +33,29 @@ def summarise(result: CovarianceResult) -> Summary:
         Section("Random effects", table=result.standard_errors, show_index=False),
         Section("", (f"Number of obs: {result.n_rows:,}, groups: {sizes}",)),
         Section("Fixed effects", table=fixed),
+        *_thresholds(result),
         Section("Convergence", tuple(_convergence(result))),
     ]
-    return Summary(TITLES.get(result.method, result.method), tuple(sections))
+    return Summary(_title(result), tuple(sections))
+
+
+def _title(result: CovarianceResult) -> str:
+    title = TITLES.get(result.method, result.method)
+    if "nagq" not in result.stats:
+        return title
+    points = int(result.stats["nagq"])
+    how = f"adaptive Gauss-Hermite quadrature, nAGQ = {points}" if points > 1 else f"Laplace, nAGQ = {points}"
+    return f"{title} ({how})"
+
+
+def _thresholds(result: CovarianceResult) -> list[Section]:
+    if result.thresholds is None:
+        return []
+    table = pd.DataFrame({"Estimate": result.thresholds})
+    if result.thresholds_se is not None:
+        table["Std. Error"] = result.thresholds_se
+        table["z value"] = table["Estimate"] / table["Std. Error"]
+    return [Section("Thresholds", table=table)]
 
 
 def _convergence(result: CovarianceResult) -> list[str]:

@@ -68,6 +68,7 @@ class CovarianceTable(Table):
     """``[covariance]``: how stage 1 learns the covariances, as in `mixedfx.learn_covariance`."""
 
     method: Literal["reml", "ml", "nuts"] | None = None
+    nagq: Annotated[int, Field(ge=0, le=100)] | None = None
     draws: Count | None = None
     warmup: Count | None = None
     chains: Count | None = None

@@ -106,8 +106,3 @@ def test_row_order_labels_and_units_do_not_matter(data: pd.DataFrame) -> None:
     assert scaled.converged
     assert scaled.sigma == pytest.approx(1e4 * base.sigma, rel=1e-5)
     np.testing.assert_allclose(scaled.varcorr["h"] / 1e8, base.varcorr["h"], rtol=1e-3)
-
-
-def test_other_nagq_is_refused(data: pd.DataFrame) -> None:
-    with pytest.raises(mfx.errors.SettingError, match="nagq is 5"):
-        mfx.learn_covariance(FORMULA, data, nagq=5)

@@ -37,7 +37,8 @@ hessian <- function(f, x, h = 1e-3) {
 # Minimises f; parameters that the optimiser leaves at their lower bound stay there. lme4's own default goes first:
 # minqa's bobyqa alone, from theta = identity, sticks at a bound where the deviance of InstEval's slopes is stationary
 # (238775.97, where the optimum is 237278.00).
-minimise <- function(f, start, lower) {
+minimise <- function(f, start, lower, h = 1e-3) {
+  start <- pmax(start, lower)
   start <- nloptwrap(start, f, lower, rep(Inf, length(start)))$par
   start <- minqa::bobyqa(start, f, lower = lower, control = list(rhobeg = 1e-3, rhoend = 1e-9, maxfun = 1e5))$par
   interior <- start > lower + 1e-6
@@ -47,11 +48,11 @@ minimise <- function(f, start, lower) {
   H <- NULL
   if (any(interior)) {
     H <- hessian(g, x)
-    for (step in 1:3) x <- x - solve(H, gradient(g, x))
+    for (step in 1:3) x <- x - solve(H, gradient(g, x, h))
   }
   par <- replace(start, interior, x)
   list(par = par, fval = f(par), hessian = H, interior = interior,
-       grad = if (any(interior)) max(abs(gradient(g, x))) else 0)
+       grad = if (any(interior)) max(abs(gradient(g, x, h))) else 0)
 }
 
 fit_lmer <- function(formula, data, REML = TRUE, weights = NULL) {
@@ -66,9 +67,12 @@ fit_lmer <- function(formula, data, REML = TRUE, weights = NULL) {
   list(fit = fit, opt = opt, method = if (REML) "reml" else "ml")
 }
 
-fit_glmer <- function(formula, data, family = binomial, nAGQ = 1) {
+# nAGQ > 1: lme4's deviance lacks the constants of the saturated model, which `write_golden` is given.
+fit_glmer <- function(formula, data, family = binomial, nAGQ = 1, weights = NULL) {
   control <- glmerControl(tolPwrss = 1e-13)
-  parts <- glFormula(formula, data, family = family, control = control)
+  call <- list(formula = formula, data = data, family = family, control = control)
+  if (!is.null(weights)) call$weights <- weights
+  parts <- do.call(glFormula, call)
   f <- do.call(mkGlmerDevfun, c(parts, list(control = control)))
   lower <- environment(f)$lower
   opt <- minimise(f, environment(f)$pp$theta, lower)
@@ -81,7 +85,7 @@ fit_glmer <- function(formula, data, family = binomial, nAGQ = 1) {
   }
   fit <- mkMerMod(environment(f), list(par = opt$par, fval = opt$fval, conv = 0, feval = 0, message = ""),
                   parts$reTrms, parts$fr)
-  list(fit = fit, opt = opt, method = if (nAGQ > 0) "laplace" else "nagq0")
+  list(fit = fit, opt = opt, method = if (nAGQ > 1) "quadrature" else if (nAGQ > 0) "laplace" else "nagq0")
 }
 
 # lme4 calls the second bar term on one factor "Subject.1"; `grp` here is the factor's own name.
@@ -102,7 +106,8 @@ ranef_table <- function(modes, condvar) {
 }
 
 # Writes expected.json, and one ranef.<factor>.csv.gz a factor (":" written "_") where `large`.
-write_golden <- function(result, formula, data, family, nagq = NULL, weights = NULL, large = FALSE, condvar = TRUE) {
+write_golden <- function(result, formula, data, family, nagq = NULL, weights = NULL, large = FALSE, condvar = TRUE,
+                         saturated = 0) {
   fit <- result$fit
   modes <- ranef(fit, condVar = condvar)
   tables <- lapply(modes, ranef_table, condvar = condvar)
@@ -113,7 +118,7 @@ write_golden <- function(result, formula, data, family, nagq = NULL, weights = N
     max_abs_gradient = result$opt$grad,
     formula = formula, data = data, family = family, method = result$method, nagq = nagq, weights = weights,
     n_rows = nobs(fit),
-    criterion = if (isREML(fit)) REMLcrit(fit) else -2 * as.numeric(logLik(fit)),
+    criterion = if (isREML(fit)) REMLcrit(fit) else -2 * as.numeric(logLik(fit)) - 2 * saturated,
     fixef = as.list(fixef(fit)),
     fixef_se = as.list(sqrt(diag(as.matrix(vcov(fit, use.hessian = FALSE))))),
     varcorr = varcorr_frame(fit),
@@ -122,11 +127,13 @@ write_golden <- function(result, formula, data, family, nagq = NULL, weights = N
     singular = isSingular(fit, tol = 1e-6)
   )
   names(expected$fixef_se) <- names(fixef(fit))
-  if (result$method == "laplace") {
+  if (result$method %in% c("laplace", "quadrature")) {
     # lme4's default standard errors of glmer fits: from the Hessian of the deviance in (theta, beta).
     n <- length(result$opt$par)
     beta <- (n - length(fixef(fit)) + 1):n
-    expected$fixef_se_hessian <- as.list(sqrt(diag(2 * solve(result$opt$hessian))[beta]))
+    se <- rep(NA_real_, n)
+    se[result$opt$interior] <- sqrt(diag(2 * solve(result$opt$hessian)))
+    expected$fixef_se_hessian <- as.list(se[beta])
     names(expected$fixef_se_hessian) <- names(fixef(fit))
   }
   if (large) {

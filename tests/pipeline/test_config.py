@@ -54,6 +54,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"covariance": {"draws": 10}}, r"covariance: .*`draws`.*nuts"),
     ({"coefficients": {"tol": "1e-8"}}, r"coefficients\.tol = '1e-8'.*number"),
     ({"coefficients": {"tol": float("nan")}}, r"coefficients\.tol = nan.*finite"),
+    ({"covariance": {"nagq": -1}}, r"covariance\.nagq"),
     ({"family": "gausian"}, r"family = 'gausian'.*gaussian, bernoulli"),
     ({"na": "ignore"}, r"na = 'ignore'.*drop, raise"),
     ({"seed": -1}, r"seed = -1"),

@@ -2,11 +2,13 @@
 
 suppressPackageStartupMessages({
   library(lme4)
+  library(ordinal)
   library(jsonlite)
 })
 
-for (name in c("sleepstudy", "Penicillin", "Pastes", "Dyestuff", "Dyestuff2", "cake")) {
+for (name in c("sleepstudy", "Penicillin", "Pastes", "Dyestuff", "Dyestuff2", "cake", "cbpp", "grouseticks", "wine", "soup")) {
   frame <- get(name)
+  if (name == "cbpp") frame$proportion <- frame$incidence / frame$size
   factors <- Filter(is.factor, frame)
   write.csv(format(frame, digits = 15, trim = TRUE), paste0(name, ".csv"), row.names = FALSE, quote = FALSE)
   sidecar <- lapply(factors, function(f) list(levels = levels(f), ordered = is.ordered(f)))

@@ -1,0 +1,186 @@
+"""Likelihood-ratio tests and information criteria of several fits, as lme4's ``anova``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from mixedfx.covariance.learn import learn_covariance
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.errors import SettingError
+
+NOTHING = 1e-6
+"""A statistic of 0 to the accuracy of the log-likelihoods."""
+
+
+def compare_models(
+    *fits: CovarianceResult, data: object = None, weights: object = None, names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Compare fits by likelihood to the same rows: each with the next smaller one.
+
+    Parameters
+    ----------
+    *fits
+        Two or more results of `learn_covariance`. Restricted likelihoods of models with other fixed effects cannot be
+        compared, so that REML fits are fitted again by maximum likelihood, as lme4's ``anova`` does.
+    data, weights
+        What the fits were made from: needed where one is a REML fit.
+    names
+        Of the fits; by default "model 1", ... in the order given.
+
+    Returns
+    -------
+    DataFrame
+        One row a model, those with fewer parameters first (models with equally many in the order given):
+
+        * ``npar``: covariance parameters, sigma^2, fixed effects and thresholds;
+        * ``AIC``, ``BIC``, ``loglik``, ``deviance`` (-2 loglik);
+        * ``chisq``, ``df``, ``p``: likelihood-ratio test against the row before, NaN where that has as many
+          parameters;
+        * ``p_boundary``: the same p-value where the test asks for a single variance of 0 (with its covariances), NaN
+          elsewhere. A variance cannot be negative, so that `p` is too large there, and the statistic's distribution
+          is an equal mixture of chi-squared on r and r + 1 degrees of freedom, r being the number of its covariances.
+
+        The tests are right for nested models; whether models are nested is for the caller to know.
+
+    Raises
+    ------
+    SettingError
+        Fewer than two fits; a fit without a likelihood; fits of other families, responses or numbers of rows; REML
+        fits without data.
+
+    References
+    ----------
+    Self & Liang 1987, J. Amer. Statist. Assoc. 82; Stram & Lee 1994, Biometrics 50 (the mixture).
+
+    Examples
+    --------
+    >>> import mixedfx as mfx
+    >>> data = mfx.datasets.load_verbagg()
+    >>> fits = [
+    ...     mfx.learn_covariance(f"r2 ~ {fixed} + (1 | id) + (1 | item)", data, family="bernoulli")
+    ...     for fixed in ("Anger", "Anger + situ")
+    ... ]
+    >>> mfx.compare_models(*fits)["df"].tolist()
+    [nan, 1.0]
+    """
+    if len(fits) < 2:
+        raise SettingError(f"compare_models needs two fits or more, but was given {len(fits)}")
+    labels = [f"model {i}" for i in range(1, len(fits) + 1)] if names is None else list(names)
+    if len(labels) != len(fits):
+        raise SettingError(f"there are {len(fits)} fits, but {len(labels)} names")
+    _check_comparable(fits, labels)
+    own = [_by_likelihood(fit, label, data, weights) for fit, label in zip(fits, labels, strict=True)]
+    order = sorted(range(len(own)), key=lambda i: _n_parameters(own[i]))
+    own, labels = [own[i] for i in order], [labels[i] for i in order]
+    npar = np.array([_n_parameters(fit) for fit in own])
+    loglik = np.array([fit.loglik for fit in own])
+    table = pd.DataFrame(
+        {
+            "npar": npar,
+            "AIC": 2 * npar - 2 * loglik,
+            "BIC": np.log(own[0].n_rows) * npar - 2 * loglik,
+            "loglik": loglik,
+            "deviance": -2 * loglik,
+        },
+        index=pd.Index(labels, name="model"),
+    )
+    tests = [(np.nan, np.nan, np.nan, np.nan), *(_test(small, large) for small, large in pairwise(own))]
+    table[["chisq", "df", "p", "p_boundary"]] = np.array(tests)
+    return table
+
+
+def _n_parameters(fit: CovarianceResult) -> int:
+    thresholds = 0 if fit.thresholds is None else len(fit.thresholds)
+    return len(fit.varcorr.to_frame()) + len(fit.fixef) + thresholds
+
+
+def _test(small: CovarianceResult, large: CovarianceResult) -> tuple[float, float, float, float]:
+    """(chisq, df, p, p_boundary)."""
+    df = _n_parameters(large) - _n_parameters(small)
+    if df == 0:
+        return np.nan, np.nan, np.nan, np.nan
+    # Rounding can leave the larger model a hair below the smaller one.
+    statistic = max(2 * (large.loglik - small.loglik), 0.0)
+    covariances = _covariances_of_one_variance(small, large)
+    boundary = np.nan
+    if covariances is not None:
+        boundary = 0.5 * (_upper_tail(statistic, covariances) + _upper_tail(statistic, covariances + 1))
+    return statistic, float(df), _upper_tail(statistic, df), boundary
+
+
+def _upper_tail(statistic: float, df: int) -> float:
+    """P(chi-squared on df degrees of freedom >= statistic); all of its mass is at 0 for df = 0."""
+    return float(chi2.sf(statistic, df)) if df else float(statistic <= NOTHING)
+
+
+def _covariances_of_one_variance(small: CovarianceResult, large: CovarianceResult) -> int | None:
+    """How many covariances the one further variance of `large` brings, None where that is not all that differs."""
+    if list(small.fixef.index) != list(large.fixef.index):
+        return None
+    before, after = _entries(small), _entries(large)
+    if not before <= after:
+        return None
+    further = after - before
+    variances = [entry for entry in further if len(entry) == 2]
+    if len(variances) != 1 or any(not variances[0] <= entry for entry in further):
+        return None
+    return len(further) - 1
+
+
+def _entries(fit: CovarianceResult) -> set[frozenset[tuple[str, str]]]:
+    """Free covariance entries: the factor marked, with one coefficient (a variance) or two (a covariance)."""
+    frame = fit.varcorr.to_frame()
+    keys = zip(frame["grp"], frame["var1"], frame["var2"], strict=True)
+    return {
+        frozenset([("factor", str(g)), *(("coefficient", str(v)) for v in pair if isinstance(v, str))])
+        for g, *pair in keys
+    }
+
+
+def _check_comparable(fits: Sequence[CovarianceResult], labels: Sequence[str]) -> None:
+    first = fits[0]
+    for fit, label in zip(fits, labels, strict=True):
+        if np.isnan(fit.loglik):
+            raise SettingError(
+                f"{label} has no likelihood: it was learned by '{fit.method}'"
+                f"{' from one sample a factor' if fit.fits else ''}; compare fits with method='ml'"
+            )
+        for what, own, other in (
+            ("family", fit.family, first.family),
+            ("response", _response(fit), _response(first)),
+            ("number of rows", fit.n_rows, first.n_rows),
+        ):
+            if own != other:
+                raise SettingError(
+                    f"{labels[0]} and {label} differ in their {what} ({other} and {own}), so that their likelihoods "
+                    "cannot be compared; fit both to the same rows (missing values drop rows)"
+                )
+
+
+def _response(fit: CovarianceResult) -> str:
+    return fit.formula.partition("~")[0].strip()
+
+
+def _by_likelihood(fit: CovarianceResult, label: str, data: object, weights: object) -> CovarianceResult:
+    if fit.method != "reml":
+        return fit
+    if data is None or fit.rows is not None:
+        reason = "pass data= to have it fitted again" if fit.rows is None else "it is of a subsample"
+        raise SettingError(
+            f"{label} was fitted by REML, which does not compare models with other fixed effects: {reason}, or fit it "
+            "with method='ml'"
+        )
+    refitted = learn_covariance(
+        fit.formula, data, family=fit.family, method="ml", weights=weights, start=fit.varcorr
+    )
+    if refitted.n_rows != fit.n_rows:
+        raise SettingError(
+            f"the data given have {refitted.n_rows} complete rows, but {label} was fitted to {fit.n_rows}; pass the "
+            "data of the fits"
+        )
+    return refitted

@@ -1,0 +1,189 @@
+"""Stage 1 by likelihood for families other than the gaussian: Laplace's approximation, as glmer and clmm."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
+from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
+from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
+from mixedfx.covariance.likelihood import boundary_names, ranef_frames
+from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import Design
+from mixedfx.errors import ConvergenceWarning, DataError
+from mixedfx.families import Family
+from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+SMALLEST_START, LARGEST_START = 0.02, 4.0
+"""Bounds of the variance of eta that one coefficient's starting variance makes."""
+OUT_OF_PROPORTION = 30.0
+"""On the scale of a linear predictor, where probabilities of 1e-13 lie."""
+SEPARATED = 1e-6
+"""Loss a row of a fit that tells every response."""
+MEMORY = 8
+"""Steps that correct the average information of the working response, which is far from the Hessian."""
+
+
+def fit_laplace(
+    design: Design, family: Family, *, nagq: int = 1, start: VarCorr | None = None
+) -> CovarianceResult:
+    """Maximum likelihood estimates, the integrals over the random effects approximated.
+
+    Parameters
+    ----------
+    design, family
+        A bernoulli, binomial, Poisson or cumulative model.
+    nagq
+        1: Laplace's approximation, at the mode given (Sigma, beta, thresholds). 0: beta and thresholds at their joint
+        mode with the random effects. More: adaptive Gauss-Hermite quadrature with so many points.
+    start
+        Covariances to start from; by default a moment guess.
+
+    Raises
+    ------
+    SettingError
+        `nagq` above 1 and more than a single scalar random term.
+    DataError
+        The fixed effects tell every response without error.
+    """
+    began = time.perf_counter()
+    if nagq > 1:
+        check_quadrature(design.predictors.terms, nagq)
+    problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
+    laplace = _maximise(_start(problem, start, design.predictors.fixed_names), problem)
+    if nagq > 1:
+        optimum = _maximise(QuadraturePoint(laplace.at, nagq), problem)
+        covariance = joint_covariance(optimum.at, problem.space)
+        return _result(design, optimum.at.laplace, optimum, covariance, nagq, began)
+    covariance = joint_covariance(laplace.at, problem.space)
+    if not nagq:
+        covariance = replace(covariance, fixed=laplace.at.fixed_covariance())
+    return _result(design, laplace.at, laplace, covariance, nagq, began)
+
+
+def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
+    return maximise(start, problem.space, with_sigma=False, memory=MEMORY)
+
+
+def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: Sequence[str]) -> None:
+    """Raise `DataError` where the fixed effects tell every response without error."""
+    response = problem.response
+    if not len(names) or response.family.name == "poisson":
+        return
+    if without.response.loss < SEPARATED * float(response.weights.sum()):
+        reach = np.abs(without.beta) * np.ptp(problem.rows.X, axis=0)
+        raise DataError(
+            "the fixed effects tell every response without error (complete separation; "
+            f"'{names[int(np.argmax(reach))]}' most of all), "
+            "so that their likelihood has no maximum; leave it out, or merge its categories"
+        )
+
+
+def _start(problem: LaplaceProblem, given: VarCorr | None, names: Sequence[str]) -> LaplacePoint:
+    without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
+    _check_separation(problem, without, names)
+    if given is None:
+        point = moment_guess(problem, without)
+    else:
+        matrices = tuple(block.matrix for block in given.align(problem.space.terms).blocks)
+        point = Covariances(matrices, 1.0)
+    return problem.at(point, without.beta, without.alpha)
+
+
+def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit) -> Covariances:
+    """Diagonal covariances by the method of moments, from the fit without random effects.
+
+    A level's score g = -sum z w l' has variance D = sum z^2 w l'' there, and about tau^2 D^2 more where its coefficient
+    has variance tau^2: sums over the levels are solved for tau^2, one coefficient at a time.
+    """
+    d1, omega = without.response.d1, without.response.d2
+    blocks = problem.rows.operator.diagonal_blocks(omega)
+    by_factor = {problem.layout.eliminated.name: blocks.e}
+    by_factor |= {b.name: values for b, values in zip(problem.layout.rest, blocks.rest, strict=True)}
+    scores = problem.by_factor(problem.rows.random.transpose_times(d1))
+    total, tiny = float(omega.sum()), np.finfo(float).tiny
+    matrices = []
+    for term in problem.space.terms:
+        g, D = scores[term.name], np.diagonal(by_factor[term.name], axis1=1, axis2=2)
+        size = np.maximum(D.sum(axis=0) / total, tiny)
+        moment = ((g**2).sum(axis=0) - D.sum(axis=0)) / np.maximum((D**2).sum(axis=0), tiny)
+        matrices.append(np.diag(np.clip(moment * size / term.q, SMALLEST_START, LARGEST_START) / size))
+    return Covariances(tuple(matrices), 1.0)
+
+
+def _result(
+    design: Design,
+    at: LaplacePoint,
+    optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint],
+    covariance: JointCovariance,
+    nagq: int,
+    began: float,
+) -> CovarianceResult:
+    problem, space = at.problem, at.problem.space
+    varcorr = space.varcorr(at.point, has_sigma=False)
+    why = _why_not(at, optimum)
+    if why:
+        warnings.warn(why, ConvergenceWarning, stacklevel=4)
+        varcorr = replace(varcorr, freezable=False, why=why)
+    names, edges = list(design.predictors.fixed_names), _threshold_names(design)
+    errors = np.sqrt(np.maximum(np.diag(covariance.fixed), 0.0))
+    frame = varcorr.to_frame()
+    frame["se"] = np.sqrt(np.maximum(np.diag(covariance.entries), 0.0))
+    return CovarianceResult(
+        formula=design.spec.formula,
+        family=problem.response.family.name,
+        method="ml",
+        varcorr=varcorr,
+        fixef=pd.Series(at.beta, index=names, name="fixef"),
+        fixef_se=pd.Series(errors[: len(names)], index=names, name="fixef_se"),
+        thresholds=pd.Series(at.alpha, index=edges, name="thresholds") if len(at.alpha) else None,
+        thresholds_se=pd.Series(errors[len(names) :], index=edges, name="se") if len(at.alpha) else None,
+        ranef=ranef_frames(space.terms, at.b),
+        standard_errors=frame,
+        loglik=optimum.at.loglik,
+        converged=optimum.converged,
+        boundary=boundary_names(varcorr),
+        stats={
+            "iterations": optimum.iterations,
+            "evaluations": optimum.evaluations,
+            "predicted_gain": optimum.predicted_gain,
+            "smallest_eigenvalue": covariance.smallest_eigenvalue,
+            "nagq": nagq,
+            "seconds": time.perf_counter() - began,
+        },
+        n_rows=design.n_rows,
+        n_levels={t.name: t.grouping.n_levels for t in space.terms},
+    )
+
+
+def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint]) -> str:
+    """What keeps the covariances from being frozen, with a remedy; "" where all is well."""
+    terms = at.problem.space.terms
+    huge = [t.name for t, S in zip(terms, at.point.matrices, strict=True) if S.max() > OUT_OF_PROPORTION**2]
+    if optimum.converged:
+        return ""
+    remedy = "Centre and scale the features of the random terms, or use fewer of them"
+    if huge:
+        remedy = (
+            f"The variance of factor '{huge[0]}' grows without bound: its levels seem to determine the response; take "
+            "the factor out, or centre and scale its features"
+        )
+    return f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. {remedy}"
+
+
+def _threshold_names(design: Design) -> list[str]:
+    levels = design.response_levels
+    return [] if levels is None else [f"{low}|{high}" for low, high in pairwise(levels)]

@@ -1,0 +1,96 @@
+"""Likelihood-ratio tables against lme4's anova, and the mixture at the boundary."""
+
+from __future__ import annotations
+
+import json
+
+import goldens
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2
+
+import mixedfx as mfx
+from mixedfx.covariance.result import CovarianceResult
+
+ANOVA = json.loads((goldens.FOLDER / "anova" / "anova.json").read_text())
+
+
+def agrees(table: pd.DataFrame, expected: dict[str, list[float | None]]) -> None:
+    assert table["npar"].tolist() == expected["npar"]
+    for column in ("AIC", "BIC", "loglik"):
+        np.testing.assert_allclose(table[column], np.array(expected[column], dtype=float), rtol=1e-8)
+    for column in ("chisq", "df", "p"):
+        # Differences of log-likelihoods to 1e-7, and lme4's p-values change in proportion to them.
+        np.testing.assert_allclose(table[column], np.array(expected[column], dtype=float), rtol=1e-6)
+
+
+def test_reml_fits_are_fitted_again() -> None:
+    data, case = goldens.data("sleepstudy"), ANOVA["sleepstudy"]
+    fits = [mfx.learn_covariance(formula, data) for formula in case["formulas"]]
+    assert {fit.method for fit in fits} == {"reml"}
+    agrees(mfx.compare_models(*fits, data=data), case["table"])
+
+
+def test_generalized_models_in_any_order() -> None:
+    data, case = goldens.data("cbpp"), ANOVA["cbpp"]
+    fits = [
+        mfx.learn_covariance(formula, data, family="binomial", weights="size") for formula in case["formulas"]
+    ]
+    table = mfx.compare_models(*reversed(fits), names=["period", "null"])
+    assert table.index.tolist() == ["null", "period"]
+    agrees(table, case["table"])
+
+
+def ml(formula: str, data: pd.DataFrame) -> CovarianceResult:
+    return mfx.learn_covariance(formula, data, method="ml")
+
+
+def test_mixture_at_the_boundary() -> None:
+    """A new scalar variance: half the p-value. A new slope with its covariance: the mean of 1 and 2 degrees."""
+    data = goldens.data("Penicillin")
+    table = mfx.compare_models(
+        ml("diameter ~ 1 + (1 | plate)", data), ml("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
+    )
+    assert table["p_boundary"].iloc[1] == pytest.approx(0.5 * table["p"].iloc[1])
+    data = goldens.data("sleepstudy")
+    one, two = (f"Reaction ~ 1 + Days + (1 {x}| Subject)" for x in ("", "+ Days "))
+    last = mfx.compare_models(ml(one, data), ml(two, data)).iloc[1]
+    assert last["df"] == 2
+    assert last["p_boundary"] == pytest.approx(0.5 * (chi2.sf(last["chisq"], 1) + chi2.sf(last["chisq"], 2)))
+
+
+def test_no_mixture_for_other_differences() -> None:
+    data = goldens.data("sleepstudy")
+    slopes = ml("Reaction ~ 1 + Days + (1 + Days || Subject)", data)
+    assert np.isnan(
+        mfx.compare_models(ml("Reaction ~ 1 + (1 | Subject)", data), slopes)["p_boundary"].iloc[1]
+    )
+    correlated = ml("Reaction ~ 1 + Days + (1 + Days | Subject)", data)
+    assert np.isnan(mfx.compare_models(slopes, correlated)["p_boundary"].iloc[1])
+
+
+def test_a_variance_estimated_at_zero_has_p_one() -> None:
+    data = goldens.data("Dyestuff2").assign(g=np.arange(30) % 3)
+    table = mfx.compare_models(ml("Yield ~ 1 + (1 | g)", data), ml("Yield ~ 1 + (1 | g) + (1 | Batch)", data))
+    assert table["chisq"].iloc[1] == pytest.approx(0, abs=1e-8)
+    assert table["p_boundary"].iloc[1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_cannot_be_compared() -> None:
+    data = goldens.data("sleepstudy")
+    fit = ml("Reaction ~ 1 + (1 | Subject)", data)
+    error = mfx.errors.SettingError
+    with pytest.raises(error, match="two fits"):
+        mfx.compare_models(fit)
+    with pytest.raises(error, match="1 names"):
+        mfx.compare_models(fit, fit, names=["a"])
+    with pytest.raises(error, match=r"number of rows \(180 and 170\)"):
+        mfx.compare_models(fit, ml("Reaction ~ 1 + (1 | Subject)", data.iloc[:170]))
+    with pytest.raises(error, match=r"response \(Reaction and log\(Reaction\)\)"):
+        mfx.compare_models(fit, ml("log(Reaction) ~ 1 + (1 | Subject)", data))
+    restricted = mfx.learn_covariance("Reaction ~ 1 + (1 | Subject)", data)
+    with pytest.raises(error, match=r"model 2 was fitted by REML.*data="):
+        mfx.compare_models(fit, restricted)
+    with pytest.raises(error, match="170 complete rows"):
+        mfx.compare_models(fit, restricted, data=data.iloc[:170])

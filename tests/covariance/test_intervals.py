@@ -1,0 +1,74 @@
+"""Wald intervals and intraclass correlations."""
+
+from __future__ import annotations
+
+import goldens
+import numpy as np
+import pytest
+
+import mixedfx as mfx
+from mixedfx.covariance.icc import intraclass_correlation
+from mixedfx.covariance.intervals import wald_intervals
+
+
+def test_fixed_effects_are_lme4s_wald_intervals() -> None:
+    """confint(method = "Wald"): estimate +- 1.96 standard errors."""
+    golden = goldens.load("verbagg_laplace")
+    fit = mfx.learn_covariance(golden.formula, golden.data(), family="bernoulli")
+    frame = fit.intervals()
+    fixed = frame[frame["grp"] == "fixed"].set_index("var1")
+    assert golden.fixef_se_hessian is not None
+    np.testing.assert_allclose(fixed["lower"], golden.fixef - 1.959964 * golden.fixef_se_hessian, atol=1e-3)
+    np.testing.assert_allclose(fixed["upper"], golden.fixef + 1.959964 * golden.fixef_se_hessian, atol=1e-3)
+
+
+def test_covariances() -> None:
+    golden = goldens.load("sleepstudy_ml")
+    fit = mfx.learn_covariance(golden.formula, golden.data(), method="ml")
+    frame = wald_intervals(fit, 0.9).query("grp == 'Subject'")
+    row = frame.query("var1 == 'Days' and parameter == 'variance'").iloc[0]
+    # On the log scale the interval is symmetric, and as wide as the standard error says.
+    assert row["lower"] * row["upper"] == pytest.approx(row["estimate"] ** 2)
+    (se,) = fit.standard_errors.query("var1 == 'Days' and var2.isna()")["se"]
+    assert np.log(row["upper"] / row["lower"]) == pytest.approx(2 * 1.644854 * se / row["estimate"], rel=1e-6)
+    sd = frame.query("var1 == 'Days' and parameter == 'sd'").iloc[0]
+    for limit in ("estimate", "lower", "upper"):
+        assert sd[limit] ** 2 == pytest.approx(row[limit])
+    covariance = frame.query("parameter == 'covariance'").iloc[0]
+    assert covariance["lower"] < covariance["estimate"] < covariance["upper"]
+
+
+def test_thresholds_and_boundaries() -> None:
+    golden = goldens.load("wine")
+    frame = mfx.learn_covariance(golden.formula, golden.data(), family="cumulative").intervals()
+    assert frame.loc[frame["grp"] == "threshold", "var1"].tolist() == ["1|2", "2|3", "3|4", "4|5"]
+    zero = goldens.load("dyestuff2")
+    frame = mfx.learn_covariance(zero.formula, zero.data()).intervals()
+    assert frame.loc[frame["grp"] == "Batch", ["lower", "upper"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_level_out_of_range(level: float) -> None:
+    golden = goldens.load("dyestuff")
+    with pytest.raises(mfx.errors.SettingError, match="level"):
+        mfx.learn_covariance(golden.formula, golden.data()).intervals(level)
+
+
+def test_intraclass_correlation() -> None:
+    golden = goldens.load("verbagg_laplace")
+    fit = mfx.learn_covariance(golden.formula, golden.data(), family="bernoulli")
+    person, item = golden.varcorr["vcov"]
+    expected = np.array([person, item]) / (person + item + np.pi**2 / 3)
+    np.testing.assert_allclose(intraclass_correlation(fit), expected, rtol=1e-4)
+    counts = goldens.load("grouseticks_nagq5")
+    fit = mfx.learn_covariance(counts.formula, counts.data(), family="poisson")
+    (brood,) = fit.varcorr["BROOD"].to_numpy().ravel()
+    assert intraclass_correlation(fit, mean=2.0).iloc[0] == pytest.approx(brood / (brood + np.log(1.5)))
+    with pytest.raises(mfx.errors.SettingError, match="mean="):
+        intraclass_correlation(fit)
+
+
+def test_intraclass_correlation_is_for_intercepts() -> None:
+    golden = goldens.load("sleepstudy_reml")
+    with pytest.raises(mfx.errors.SettingError, match=r"'Subject' has slopes \(Days\)"):
+        intraclass_correlation(mfx.learn_covariance(golden.formula, golden.data()))
