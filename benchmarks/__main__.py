@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
+import pandas as pd
 import typer
 from rich.console import Console
 
@@ -82,6 +85,29 @@ def run(
         write_results(results / name, rows, config)
     print_tables(read_results(results / name), console)
     say(f"Written to {results / name}")
+
+
+@app.command("coverage")
+def coverage_study(
+    data_sets: Annotated[int, typer.Option(min=2, help="Simulated data sets a family.")] = 200,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "coverage",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """Measure how often stage 2's 90 % intervals hold the truth, family by family, and write results/NAME."""
+    from benchmarks.coverage import FAMILIES, coverage
+
+    rows = []
+    for row in coverage(FAMILIES, data_sets):
+        rows.append(asdict(row))
+        say(
+            f"{row.family:12} {row.kind:20} {row.covered:7.2%} +- {row.standard_error:.2%} of {row.coefficients:,}"
+        )
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "coverage.csv", index=False, float_format="%.5f")
+    config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    say(f"Written to {folder}")
 
 
 @app.command("list")
