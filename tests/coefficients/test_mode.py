@@ -20,7 +20,7 @@ KINDS = sorted(FORMULAS)
 
 
 def family_name(golden: goldens.Golden) -> str:
-    return "gaussian" if golden.family == "gaussian" else "bernoulli"
+    return "bernoulli" if golden.family == "binomial" else golden.family
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -53,7 +53,7 @@ def test_agrees_with_lme4(case: str) -> None:
 @settings(deadline=None, max_examples=20)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000), singular=st.booleans())
 def test_agrees_with_dense_newton(kind: str, seed: int, singular: bool) -> None:
-    for family in RESPONSES:
+    for family in sorted(set(RESPONSES) - {"cumulative"}):  # whose thresholds the dense model does not have
         m = model(kind, seed, singular=singular, family=family)
         residual = family == "gaussian"
         varcorr = mfx.VarCorr.from_frame(m.frame(residual=residual))
