@@ -24,7 +24,7 @@ ABOVE_THE_API = 3
 STAGES = {"covariance", "coefficients"}
 SEES_BOTH_STAGES = {"api", "checks", "pipeline", "cli"}
 # Data structures, but nothing that knows of likelihoods.
-LINALG_MAY_IMPORT = {"linalg", "errors", "grouping", "predictors"}
+LINALG_MAY_IMPORT = {"linalg", "errors", "grouping", "predictors", "row_chunks"}
 
 
 def run_python(code: str) -> str:

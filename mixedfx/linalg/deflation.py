@@ -2,135 +2,160 @@
 
 Shifting all levels of a factor by c and beta by -c changes no linear predictor and costs only the prior's penalty.
 Such directions ruin the condition number of S, and there are few of them, so they are taken out: the two-level
-preconditioner A-DEF2 (Tang, Nabben, Vuik & Erlangga 2009, J. Sci. Comput. 39, table 2).
+preconditioner A-DEF2 (Tang, Nabben, Vuik & Erlangga 2009, J. Sci. Comput. 39, table 2). The space is spanned by a
+few dense directions G, which S is multiplied into, and by the sparse null directions N of nested factors: S N = N.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import splu
 
 from mixedfx.linalg.elimination import Reduction
-from mixedfx.linalg.layout import Block, RowLayout
+from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.nesting import Nesting, nestings, null_directions
 
 Floats = NDArray[np.float64]
 
-MOST_OUTER_LEVELS = 200
-"""A nested factor gets a direction per outer level up to this many: each costs one column of products."""
 COLUMNS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseSpace:
-    """E (n_rest, m), S E and the pseudo-inverse of E' S E."""
+    """E = [N G] with what E' S E's solution takes.
 
-    E: Floats
-    SE: Floats
+    Attributes
+    ----------
+    G, SG
+        Dense directions and their images, shape (n_rest, m).
+    N
+        Sparse null directions, shape (n_rest, k); S N = N.
+    solve_gram
+        y -> (N'N)^-1 y, y (k, c).
+    gram_NG
+        (N'N)^-1 N'G, shape (k, m).
+    inverse
+        Pseudo-inverse of G'SG - G'N (N'N)^-1 N'G, shape (m, m).
+    """
+
+    G: Floats
+    SG: Floats
+    N: csc_array
+    solve_gram: Callable[[Floats], Floats]
+    gram_NG: Floats
     inverse: Floats
 
-    def solve(self, r: Floats) -> Floats:
-        """E (E'SE)^-1 E' r."""
-        return self.E @ (self.inverse @ (self.E.T @ r))
+    def split(self, b: Floats) -> tuple[Floats, Floats]:
+        """(x, b - S x) with x = E (E'SE)^-1 E'b, so that the residual is orthogonal to E."""
+        of_N, of_G = self._coefficients(self.N.T @ b, self.G.T @ b)
+        x = self.N @ of_N + self.G @ of_G
+        return x, b - self.N @ of_N - self.SG @ of_G
 
     def correct(self, z: Floats, r: Floats) -> Floats:
         """z + E (E'SE)^-1 E'(r - S z), without a product with S."""
-        return z + self.E @ (self.inverse @ (self.E.T @ r - self.SE.T @ z))
+        of_N, of_G = self._coefficients(self.N.T @ (r - z), self.G.T @ r - self.SG.T @ z)
+        return z + self.N @ of_N + self.G @ of_G
+
+    def _coefficients(self, y_N: Floats, y_G: Floats) -> tuple[Floats, Floats]:
+        """(E'SE)^-1 of a right-hand side in its two parts."""
+        of_N = self.solve_gram(y_N)
+        of_G = self.inverse @ (y_G - self.gram_NG.T @ y_N)
+        return of_N - self.gram_NG @ of_G, of_G
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseDirections:
-    """E, and what its columns have in common.
+    """G, and what its columns have in common; which factors are nested.
 
     "All levels" of a coefficient give every row the coefficient's feature, and so does beta's entry for that feature.
-    In b every column of E is therefore a combination of few columns F, at most one a feature, as far as rows can see:
-    ``D_o Lambda E = D_o F C``, and only F has to be multiplied.
+    In b every column of G is therefore a combination of few columns F, at most one a feature, as far as rows can see:
+    ``D_o Lambda G = D_o F C``, and only F has to be multiplied.
 
     Attributes
     ----------
-    E
-        Directions in u, shape (n_rest, m).
+    G
+        Directions in u, shape (n_rest, m): all levels of each coefficient, then beta's and the thresholds' unit
+        vectors.
     F
         Shape (n_rest, d), d <= m.
-    members
-        For each column of E, the (factor, coefficient) it stands for, factor -1 for beta and thresholds.
-    of_coefficient
-        Column of F of each (factor, coefficient, direction), and of beta and thresholds by their place in E.
+    column_of
+        Column of F for each column of G read as a direction in b, shape (m,).
+    nestings
+        Pairs of nested remaining factors.
     """
 
-    E: Floats
+    G: Floats
     F: Floats
-    members: tuple[tuple[int, int, int], ...]
-    of_coefficient: Mapping[tuple[int, int, int], int]
+    column_of: NDArray[np.int64]
+    nestings: tuple[Nesting, ...]
 
     def combinations(self, reduction: Reduction) -> Floats:
-        """C, shape (d, m)."""
-        C = np.zeros((self.F.shape[1], self.E.shape[1]))
-        for column, (k, i, direction) in enumerate(self.members):
-            if k < 0:
-                C[self.of_coefficient[k, i, direction], column] = 1.0
-                continue
-            for a, weight in enumerate(reduction.lambdas.rest[k][:, i]):
-                C[self.of_coefficient[k, a, direction], column] += weight
+        """C, shape (d, m): in b, "all levels" of coefficient i in u is a combination of those of its factor."""
+        in_F = np.eye(self.F.shape[1])[:, self.column_of]
+        C, first = in_F.copy(), 0
+        for factor in reduction.lambdas.rest:
+            own = slice(first, first + len(factor))
+            C[:, own] = in_F[:, own] @ factor
+            first += len(factor)
         return C
 
 
 def coarse_directions(layout: RowLayout) -> CoarseDirections:
-    """ "All levels" of every factor and coefficient in u, and unit vectors of beta and thresholds.
-
-    A factor nested in another remaining factor has one such direction per level of the outer one.
-    """
-    columns: list[Floats] = []
-    members: list[tuple[int, int, int]] = []
-    distinct: list[Floats] = []
-    of_coefficient: dict[tuple[int, int, int], int] = {}
-    of_feature: dict[int, int] = {}
-
-    def represent(key: tuple[int, int, int], direction: Floats, feature: int | None) -> None:
-        if feature in of_feature:
-            of_coefficient[key] = of_feature[feature]
-            return
-        of_coefficient[key] = len(distinct)
-        if feature is not None:
-            of_feature[feature] = len(distinct)
-        distinct.append(direction)
-
-    fixed = np.eye(layout.n_rest - layout.beta_start)
-    for i, unit in enumerate(fixed):
-        direction = np.concatenate([np.zeros(layout.beta_start), unit])
-        represent((-1, i, 0), direction, int(layout.fixed_columns[i]) if i < layout.p else None)
-    for k, block in enumerate(layout.rest):
-        outer = _outer_levels(block, layout)
-        n_directions = int(outer.max()) + 1
+    """ "All levels" of every factor and coefficient in u, unit vectors of beta and thresholds, and nested factors."""
+    directions: list[Floats] = []
+    features: list[int | None] = []
+    for block in layout.rest:
         for i in range(block.q):
-            for d in range(n_directions):
-                direction = np.zeros(layout.n_rest)
-                direction[block.start + i : block.stop : block.q][outer == d] = 1.0
-                columns.append(direction)
-                members.append((k, i, d))
-                represent((k, i, d), direction, int(block.columns[i]) if n_directions == 1 else None)
-    for i, unit in enumerate(fixed):
-        columns.append(np.concatenate([np.zeros(layout.beta_start), unit]))
-        members.append((-1, i, 0))
-    stacked = [
-        np.array(some, dtype=float).reshape(len(some), layout.n_rest).T.copy() for some in (columns, distinct)
-    ]
-    return CoarseDirections(stacked[0], stacked[1], tuple(members), of_coefficient)
+            direction = np.zeros(layout.n_rest)
+            direction[block.start + i : block.stop : block.q] = 1.0
+            directions.append(direction)
+            features.append(int(block.columns[i]))
+    for i in range(layout.n_rest - layout.beta_start):
+        direction = np.zeros(layout.n_rest)
+        direction[layout.beta_start + i] = 1.0
+        directions.append(direction)
+        features.append(int(layout.fixed_columns[i]) if i < layout.p else None)
+    distinct: list[Floats] = []
+    of_feature: dict[int, int] = {}
+    column_of = np.empty(len(directions), dtype=np.int64)
+    # From the end: beta's unit vector stands for its feature where it has one.
+    for column in reversed(range(len(directions))):
+        feature = features[column]
+        if feature is None or feature not in of_feature:
+            if feature is not None:
+                of_feature[feature] = len(distinct)
+            column_of[column] = len(distinct)
+            distinct.append(directions[column])
+        else:
+            column_of[column] = of_feature[feature]
+    G, F = (
+        np.array(some, dtype=float).reshape(len(some), layout.n_rest).T for some in (directions, distinct)
+    )
+    return CoarseDirections(np.ascontiguousarray(G), np.ascontiguousarray(F), column_of, nestings(layout))
 
 
 def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSpace:
-    """Multiply S into E and factor E'SE."""
-    E, F = directions.E, directions.F
+    """Multiply S into G, and set up the solution of E'SE."""
+    G, F = directions.G, directions.F
     images = [
         reduction.image(np.ascontiguousarray(F[:, i : i + COLUMNS_AT_ONCE]))
         for i in range(0, F.shape[1], COLUMNS_AT_ONCE)
     ]
-    SE = reduction.penalty(E)
+    SG = reduction.penalty(G)
     if images:
-        SE += np.hstack(images) @ directions.combinations(reduction)
-    return CoarseSpace(E, SE, symmetric_pseudo_inverse(E.T @ SE))
+        SG += np.hstack(images) @ directions.combinations(reduction)
+    N = null_directions(reduction.operator.layout, reduction.lambdas, directions.nestings)
+    k = N.get_shape()[1]
+    solve_gram = splu(csc_array(N.T @ N)).solve if k else np.copy
+    NG = N.T @ G
+    gram_NG = solve_gram(NG)
+    inverse = symmetric_pseudo_inverse(G.T @ SG - NG.T @ gram_NG)
+    return CoarseSpace(G, SG, N, solve_gram, gram_NG, inverse)
 
 
 def symmetric_pseudo_inverse(A: Floats) -> Floats:
@@ -142,18 +167,3 @@ def symmetric_pseudo_inverse(A: Floats) -> Floats:
     kept = values > len(A) * np.finfo(float).eps * values[-1]
     inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     return inverse / np.outer(scale, scale)
-
-
-def _outer_levels(block: Block, layout: RowLayout) -> NDArray[np.int64]:
-    """For each level of `block`, the level of the finest remaining factor it is nested in, 0 where there is none."""
-    best = np.zeros(block.n_levels, dtype=np.int64)
-    own = layout.level_codes(block.name)
-    for other in layout.rest:
-        if other is block or not best.max() + 1 < other.n_levels <= MOST_OUTER_LEVELS:
-            continue
-        codes = layout.level_codes(other.name)
-        outer = np.zeros(block.n_levels, dtype=np.int64)
-        outer[own] = codes
-        if np.array_equal(outer[own], codes):
-            best = outer
-    return best

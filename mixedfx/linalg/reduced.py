@@ -63,15 +63,13 @@ class ReducedSystem:
 
     def energy(self, r: Floats) -> Floats:
         """r'Pr, about r'S^-1 r, shape (m,)."""
-        x = self.coarse.solve(r)
-        deflated = r - self.coarse.SE @ (self.coarse.inverse @ (self.coarse.E.T @ r))
+        x, deflated = self.coarse.split(r)
         return np.einsum("im,im->m", r, x) + np.einsum("im,im->m", deflated, self.precondition(deflated))
 
     def solve(self, b: Floats, *, tol: float = 1e-10, max_iterations: int = 500) -> CGSolution:
         """x with S x = b to relative accuracy `tol` in energy norm; b (n_rest, m)."""
         # A-DEF2 is right only for residuals orthogonal to E, so the coarse part of the answer comes first.
-        x = self.coarse.solve(b)
-        residual = b - self.coarse.SE @ (self.coarse.inverse @ (self.coarse.E.T @ b))
+        x, residual = self.coarse.split(b)
         solution = pcg(
             self.reduction.product,
             self.precondition,
@@ -90,12 +88,12 @@ class ReducedSystem:
         return dense_reduced(self.reduction)
 
     def _dense_solve(self, b: Floats) -> Floats:
-        """S^-1 b, thresholds joined to the dense factor by their columns of S, which S E holds."""
+        """S^-1 b, thresholds joined to the dense factor by their columns of S, which S G holds."""
         dense = self.dense()
         n = len(dense.U)
         if n == len(b):
             return dense.solve(b)
-        columns = self.coarse.SE[:, self.coarse.SE.shape[1] - (len(b) - n) :]
+        columns = self.coarse.SG[:, self.coarse.SG.shape[1] - (len(b) - n) :]
         inner = dense.solve(np.hstack([columns[:n], b[:n]]))
         X, x = inner[:, : len(b) - n], inner[:, len(b) - n :]
         alpha = np.linalg.solve(columns[n:] - columns[:n].T @ X, b[n:] - columns[:n].T @ x)
@@ -126,6 +124,6 @@ def reduced_system(
         inverses = near.inverses
     layout = reduction.operator.layout
     n_fixed = layout.n_rest - layout.beta_start
-    # E ends with the unit vectors of beta and thresholds, so their block of S stands in S E already.
-    fixed_block = coarse.SE[layout.beta_start :, coarse.SE.shape[1] - n_fixed :]
+    # G ends with the unit vectors of beta and thresholds, so their block of S stands in S G already.
+    fixed_block = coarse.SG[layout.beta_start :, coarse.SG.shape[1] - n_fixed :]
     return ReducedSystem(reduction, coarse, passes, inverses, symmetric_pseudo_inverse(fixed_block))
