@@ -150,7 +150,7 @@ def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSp
     if images:
         SG += np.hstack(images) @ directions.combinations(reduction)
     N = null_directions(reduction.operator.layout, reduction.lambdas, directions.nestings)
-    k = N.get_shape()[1]
+    k = np.diff(N.indptr).size
     solve_gram = splu(csc_array(N.T @ N)).solve if k else np.copy
     NG = N.T @ G
     gram_NG = solve_gram(NG)
