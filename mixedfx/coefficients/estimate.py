@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from mixedfx.coefficients.backend import check_backend, choose_backend
 from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.fixed_hessian import fixed_hessian
 from mixedfx.coefficients.newton_cg import Mode, newton_cg
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from mixedfx.progress import Report
 
 SOLVERS = {"newton-cg": newton_cg, "fixed-hessian": fixed_hessian}
-BACKENDS = ("auto", "numba")
 
 
 class HasVarCorr(Protocol):
@@ -79,7 +79,8 @@ def estimate_coefficients(
     solver
         "newton-cg", or "fixed-hessian", diamond's method, to compare with (gaussian, bernoulli, binomial).
     backend
-        "auto" or "numba".
+        "numba" works on the CPU's threads, "jax" on JAX's default device, with the same results up to rounding. "auto"
+        is "jax" for a million rows or more where JAX has a GPU or TPU, else "numba". ``stats["backend"]`` says which.
     tol
         Stops when the gradient, in units of each coefficient's curvature, and the promised gain are below it.
     start
@@ -125,7 +126,11 @@ def estimate_coefficients(
     draws = _as_draws(varcorr, chosen)
     with reporter(progress) as report:
         prepared = _prepare(
-            build_design(formula, data, family=chosen, weights=weights, na=na), chosen, draws, start
+            build_design(formula, data, family=chosen, weights=weights, na=na),
+            chosen,
+            draws,
+            start,
+            backend,
         )
         problem, first = prepared.problem, prepared.start
         components: list[Component] = []
@@ -149,7 +154,7 @@ def estimate_coefficients(
         mixture=Mixture(tuple(components)),
         converged=reason is None,
         reason=reason or modes[0].reason,
-        stats=_stats(modes) | _connectivity(problem),
+        stats={"backend": problem.backend.name} | _stats(modes) | _connectivity(problem),
         tol=tol,
         n_rows=problem.layout.n_rows,
     )
@@ -166,12 +171,16 @@ class _Prepared:
 
 
 def _prepare(
-    design: Design, family: Family, draws: tuple[VarCorr, ...], start: CoefficientsResult | None
+    design: Design,
+    family: Family,
+    draws: tuple[VarCorr, ...],
+    start: CoefficientsResult | None,
+    backend: str,
 ) -> _Prepared:
     predictors = design.predictors
     check_memory(predictors)
     aligned = tuple(draw.align(predictors.terms) for draw in draws)
-    problem = Problem.of(design, family, aligned[0])
+    problem = Problem.of(design, family, aligned[0], backend=choose_backend(backend, design.n_rows))
     first = start_from(problem, *start.aligned_to(predictors)) if start is not None else None
     return _Prepared(problem, design.spec, aligned, first)
 
@@ -184,8 +193,7 @@ def _connectivity(problem: Problem) -> dict[str, Any]:
 def _check_settings(solver: str, backend: str, tol: object, start: object) -> None:
     if solver not in SOLVERS:
         raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
-    if backend not in BACKENDS:
-        raise SettingError(f"unknown backend {backend!r}; known backends: {', '.join(BACKENDS)}")
+    check_backend(backend)
     if not isinstance(tol, float | int) or not 0 < tol < 1:
         raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
     if start is not None and not isinstance(start, CoefficientsResult):

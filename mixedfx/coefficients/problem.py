@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.coefficients.backend import NUMBA, Backend
 from mixedfx.design import Design
 from mixedfx.families import Family
 from mixedfx.families.cumulative import as_cumulative
-from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts, RowOperator
@@ -45,6 +45,8 @@ class Problem:
         Weight of each category, shape (M,), for families with thresholds, else empty.
     constant
         What of F depends neither on coefficients nor on thresholds.
+    backend
+        Made `operator`, and solves the eliminated levels with it.
     """
 
     operator: RowOperator
@@ -57,10 +59,16 @@ class Problem:
     known_alpha: Floats
     category_weights: Floats
     constant: float
+    backend: Backend
 
     @classmethod
     def of(
-        cls, design: Design, family: Family, varcorr: VarCorr, thresholds: Floats | None = None
+        cls,
+        design: Design,
+        family: Family,
+        varcorr: VarCorr,
+        thresholds: Floats | None = None,
+        backend: Backend = NUMBA,
     ) -> Problem:
         """Sort the rows and arrange the covariances as the rows are; given `thresholds` are not estimated."""
         from mixedfx.linalg.sorting import in_order
@@ -77,7 +85,7 @@ class Problem:
             if thresholds is None:
                 layout = layout.with_thresholds(n_categories - 1)
         return cls(
-            operator=row_operator(layout),
+            operator=backend.operator(layout),
             lambdas=_lambdas(layout, varcorr),
             family=family,
             y=y,
@@ -87,6 +95,7 @@ class Problem:
             known_alpha=np.zeros(0) if thresholds is None else thresholds,
             category_weights=categories,
             constant=family.loss_constant(y, weights, sigma2),
+            backend=backend,
         )
 
     def at(self, varcorr: VarCorr) -> Problem:

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.coefficients.level_solver import solve_levels
 from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.families.cumulative import as_cumulative
 from mixedfx.linalg.curvature import Curvature
@@ -73,7 +72,7 @@ def project(problem: Problem, start: Point) -> Projection:
     """
     layout = problem.layout
     alpha = problem.alpha(start.rest)
-    levels = solve_levels(problem, start, alpha)
+    levels = problem.backend.solve_levels(problem, start, alpha)
     gradient = problem.lambdas.rest_transpose_times(levels.gradient[:, None])[:, 0]
     gradient[: layout.beta_start] += start.rest[: layout.beta_start]
     random = start.rest[: layout.beta_start]
