@@ -133,6 +133,31 @@ def test_compiled_formulas_are_the_same(name: str) -> None:
             assert loss == pytest.approx(family.loss(y, at, auxiliary)[0], rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_traced_formulas_are_the_same(name: str) -> None:
+    import jax
+
+    from mixedfx.families import compiled, traced
+
+    family = get_family(name)
+    etas = np.concatenate([ETA, [-700.0, -40.0, 40.0, 600.0]])
+    padded = np.array([-np.inf, -1.0, 0.4, 2.0, np.inf])
+    for value in VALUES[name]:
+        around = (padded[int(value) + 1], padded[int(value)]) if family.has_thresholds else (0.0, 0.0)
+        rows = [compiled.row_terms(family.compiled_kind, value, eta, 1.7, *around) for eta in etas]
+        linear, factor, *expected = np.array(rows).T
+        alpha = padded if family.has_thresholds else None
+        with jax.enable_x64(True):
+            y = np.full(len(etas), value)
+            terms = traced.row_terms(family.compiled_kind, y, etas, 1.7, alpha).weighted(np.full(len(y), 3.0))
+            found = [None if x is None else np.asarray(x) / 3.0 for x in terms]
+        np.testing.assert_allclose(found[0], linear + np.log(factor), rtol=1e-12, atol=1e-12)
+        for got, wanted in zip(found[1:], expected, strict=True):
+            if got is not None:
+                np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-15)
+        assert (found[3] is None) == (not family.has_thresholds)
+
+
 def test_thresholds() -> None:
     """Gradient and Hessian in alpha, and the cross derivative, by central differences."""
     family, alpha, h = as_cumulative(get_family("cumulative")), np.array([-1.0, 0.4, 2.0]), 1e-5
