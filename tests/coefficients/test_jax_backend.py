@@ -135,6 +135,20 @@ def test_same_levels(family: str, kind: str, start_u: float) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_many_rows_have_curvatures_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    for solver in ("level_solver", "jax_level_solver"):
+        monkeypatch.setattr(f"mixedfx.coefficients.{solver}.SINGLE_PRECISION_ROWS", 100)
+    case = Case.of("cumulative", "slopes on both")
+    one, two = case.fit("jax"), case.fit("numba")
+    curvatures = [fit.mixture.components[0].normal.elimination.curvature for fit in (one, two)]
+    for name in ("omega", "upper"):
+        a, b = (getattr(curvature, name) for curvature in curvatures)
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # a last digit may be rounded the other way
+    np.testing.assert_allclose(one.fixef, two.fixef, atol=TOLERANCE)
+    np.testing.assert_allclose(one.ranef["g"], two.ranef["g"], atol=TOLERANCE)
+
+
 def test_draws_saving_and_new_levels(tmp_path: Path) -> None:
     case = Case.of("cumulative", "slopes on both")
     one, two = case.fit("jax"), case.fit("numba")
