@@ -54,7 +54,7 @@ class _State(NamedTuple):
     settled
         Shape (J,): whether the level's last step needs no other look.
     terms
-        Of the rows at the last evaluation.
+        Of the rows at the last evaluation, and of their losses the sum.
     iteration
         Evaluations so far.
     """
@@ -159,7 +159,7 @@ def _solve(
             decrement=jnp.where(taken, decrement, state.decrement),
             inverse=jnp.where(taken[:, None, None], inverse, state.inverse),
             settled=state.settled | (taken & ~(decrement > SETTLED)),
-            terms=terms,
+            terms=terms._replace(loss=terms.loss.sum()),
             iteration=state.iteration + 1,
         )
 
@@ -173,7 +173,7 @@ def _solve(
         M=Lambda @ state.inverse @ Lambda.T,
         omega=terms.d2.astype(precision),
         upper=None if terms.bend_above is None else terms.bend_above.astype(precision),
-        objective=terms.loss.sum() + own_share,
+        objective=terms.loss + own_share,
         gradient=rows.rest_sums(slopes[:, None])[:, 0],
         rest_blocks=rows.rest_blocks(terms.d2),
         squares=jnp.array([rows.times(place, rows.times(place, terms.d2)).sum() for place in rows.fixed]),
@@ -195,7 +195,7 @@ def _first(u: jax.Array, base: jax.Array, data: _Data) -> _State:
         decrement=jnp.full(J, jnp.inf),
         inverse=jnp.zeros((J, q, q)),
         settled=jnp.zeros(J, dtype=bool),
-        terms=RowTerms(zero, zero, zero, by_threshold, by_threshold),
+        terms=RowTerms(jnp.zeros(()), zero, zero, by_threshold, by_threshold),
         iteration=jnp.zeros((), dtype=int),
     )
 
