@@ -96,7 +96,7 @@ class DeviceRows:
         parts: list[jax.Array] = []
         for code, factor in zip(self.codes, self.rest, strict=True):
             sums = [jax.ops.segment_sum(self.times(p, s), code, factor.n_levels) for p in factor.places]
-            parts.append(jnp.stack(sums, axis=1).reshape(-1, m))
+            parts.append(jnp.stack(sums, axis=1).reshape(factor.n_levels * len(factor.places), m))
         parts += [self.times(place, s).sum(axis=0)[None] for place in self.fixed]
         parts.append(jnp.zeros((self.n_thresholds, m), dtype=s.dtype) if into_alpha is None else into_alpha)
         return jnp.concatenate(parts)

@@ -93,6 +93,18 @@ def test_one_column_and_single_precision_weights() -> None:
     assert_same(one, two)
 
 
+def test_no_columns() -> None:
+    """Standard errors of a model without fixed effects solve for as many right-hand sides."""
+    layout = arrange(model("no fixed effects", 4).design.predictors)
+    curvature = Curvature.of(np.ones(layout.n_rows))
+    e, v = np.zeros((layout.n_levels, layout.q, 0)), np.zeros((layout.n_rest, 0))
+    M = np.ones((layout.n_levels, 1, 1))
+    one, two = JaxOperator(layout), NumbaOperator(layout)
+    assert_same(one.cross(curvature, e), two.cross(curvature, e))
+    assert_same(one.level_sums(curvature, v), two.level_sums(curvature, v))
+    assert_same(one.reduced_product(curvature, M, v), two.reduced_product(curvature, M, v))
+
+
 def test_the_callers_precision_is_left_alone() -> None:
     layout = arrange(model("one factor", 4).design.predictors)
     JaxOperator(layout).rmatvec(np.ones((layout.n_rows, COLUMNS)))
