@@ -29,8 +29,8 @@ CASES = [
     ("poisson", "offset", False),
     ("cumulative", "slopes on both", False),
 ]
-# Both stop at a scaled gradient of 1e-8, after the quadratic convergence of Newton's method: far below it as a rule.
-TOLERANCE = 1e-8
+# Both do the same arithmetic, sums in another order, and take the same steps.
+TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +145,9 @@ def test_many_rows_have_curvatures_in_single_precision(monkeypatch: pytest.Monke
         a, b = (getattr(curvature, name) for curvature in curvatures)
         assert a.dtype == b.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=1e-6)  # a last digit may be rounded the other way
-    np.testing.assert_allclose(one.fixef, two.fixef, atol=TOLERANCE)
-    np.testing.assert_allclose(one.ranef["g"], two.ranef["g"], atol=TOLERANCE)
+    # Steps differ with that digit; both end at a scaled gradient of 1e-8.
+    np.testing.assert_allclose(one.fixef, two.fixef, atol=1e-8)
+    np.testing.assert_allclose(one.ranef["g"], two.ranef["g"], atol=1e-8)
 
 
 def test_draws_saving_and_new_levels(tmp_path: Path) -> None:
@@ -154,8 +155,7 @@ def test_draws_saving_and_new_levels(tmp_path: Path) -> None:
     one, two = case.fit("jax"), case.fit("numba")
     draws = [fit.draws(5, seed=3)["posterior"] for fit in (one, two)]
     for name in ("beta", "alpha", "b_g", "b_h"):
-        # Solved to 1e-8 in energy norm.
-        np.testing.assert_allclose(draws[0][name], draws[1][name], atol=1e-6)
+        np.testing.assert_allclose(draws[0][name], draws[1][name], atol=TOLERANCE)
     one.save(tmp_path)
     loaded = mfx.load_coefficients(tmp_path)
     assert loaded.stats["backend"] == "jax"
