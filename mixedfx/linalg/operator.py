@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.threads import in_threads, over_levels, thread_count
+from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
 if TYPE_CHECKING:
     from mixedfx.linalg.rows import Rows
@@ -260,19 +260,19 @@ class NumbaOperator:
 
     def accumulators(self, *shape: int) -> Floats:
         """Zeros for each thread, shape (T, ...)."""
-        return np.zeros((thread_count(self.layout.n_rows), *shape))
+        return per_thread(self.layout.n_rows, shape, 0.0)
 
     def buffers(self, *shape: int) -> Floats:
         """Room for each thread, shape (T, ...)."""
-        return np.empty((thread_count(self.layout.n_rows), *shape))
+        return per_thread(self.layout.n_rows, shape)
 
     def row_values(self) -> Floats:
         """The buffer z of each thread; see `mixedfx.linalg.rows`."""
-        return np.ones((thread_count(self.layout.n_rows), self.layout.features.width))
+        return per_thread(self.layout.n_rows, (self.layout.features.width,), 1.0)
 
     def level_values(self) -> Floats:
         """The buffer Z of each thread; see `mixedfx.linalg.rows`."""
-        return np.ones((thread_count(self.layout.n_rows), self.layout.features.width, self.layout.longest))
+        return per_thread(self.layout.n_rows, (self.layout.features.width, self.layout.longest), 1.0)
 
     def padded_alpha(self, v: Floats) -> Floats:
         """The thresholds' part of a rest vector between two zeros, shape (thresholds + 2, m)."""

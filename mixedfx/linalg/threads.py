@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mixedfx.linalg.layout import RowLayout
 
 ROWS_A_THREAD = 20_000
 """Waking a thread costs about what a kernel needs for so many rows; on a busy machine it costs far more."""
+
+CACHE_LINES_APART = 32
+"""Numbers between what neighbouring threads write: four lines of 64 bytes."""
 
 _pool: list[ThreadPoolExecutor] = []
 os.register_at_fork(after_in_child=_pool.clear)  # a forked process has none of its parent's threads
@@ -25,6 +31,19 @@ def thread_count(n_rows: int) -> int:
     from numba import config
 
     return min(int(config.NUMBA_NUM_THREADS), 1 + n_rows // ROWS_A_THREAD)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def per_thread(n_rows: int, shape: tuple[int, ...], fill: float | None = None) -> NDArray[np.float64]:
+    """An array for each thread of a traversal, shape (T, *shape), apart by more than a cache line.
+
+    Threads that write to one cache line wait for each other at every write: twice the time for ordinal models.
+    """
+    size = int(np.prod(shape))
+    stride = size + CACHE_LINES_APART
+    threads = thread_count(n_rows)
+    room = np.empty(threads * stride) if fill is None else np.full(threads * stride, fill)
+    strides = (8 * stride, *(8 * int(np.prod(shape[i + 1 :])) for i in range(len(shape))))
+    return np.lib.stride_tricks.as_strided(room, (threads, *shape), strides, subok=False)
 
 
 def over_levels(
