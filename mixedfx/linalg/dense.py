@@ -56,12 +56,16 @@ class DenseReduced:
 
     def inverse(self, *, with_fixed: bool) -> Floats:
         """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
+        from mixedfx.linalg.dense_kernels import mirror_lower
+
         n = len(self.U) if with_fixed else self.n_random
-        inverse = np.zeros_like(self.U)
+        inverse = np.zeros((len(self.U), len(self.U)))
         if n:
             (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
             upper, _ = potri(self.U[:n, :n], lower=0)
-            inverse[:n, :n] = np.triu(upper) + np.triu(upper, 1).T
+            # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
+            inverse[:n, :n] = upper.T
+            mirror_lower(inverse[:n])
         return inverse
 
 
@@ -90,6 +94,10 @@ def scaled_with_penalty(G: Floats, lambdas: Lambdas) -> Floats:
     """Lambda_o' G Lambda_o + penalty from the lower triangle of G, in place; the upper triangle is meaningless."""
     layout = lambdas.layout
     for block, factor in zip(layout.rest, lambdas.rest, strict=True):
+        if block.q == 1:
+            G[block.slice, : block.stop] *= factor[0, 0]
+            G[block.start :, block.slice] *= factor[0, 0]
+            continue
         _complete_level_blocks(G, block)
         rows = G[block.slice, : block.stop].reshape(block.n_levels, block.q, block.stop)
         G[block.slice, : block.stop] = (factor.T @ rows).reshape(-1, block.stop)

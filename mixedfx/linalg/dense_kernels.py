@@ -119,3 +119,14 @@ def level_quadratic(low, high, rows, omega, H, out, z, position, touched, index,
             for i in range(q):
                 for h in range(q):
                     out[j, i, h] += B[a, i] * HB[0, h] + HB[0, i] * B[a, h] + x * B[a, i] * B[a, h]
+
+
+@kernel
+def mirror_lower(A):
+    """The lower triangle of the first ``len(A)`` columns into the upper one, block by block to stay in the cache."""
+    n, size = A.shape[0], 64
+    for first in range(0, n, size):
+        for other in range(0, first + 1, size):
+            for i in range(first, min(first + size, n)):
+                for j in range(other, min(other + size, i)):
+                    A[j, i] = A[i, j]

@@ -62,6 +62,10 @@ class Lambdas:
     def rest_sandwich(self, H: Floats) -> Floats:
         """Lambda_o H Lambda_o' for a full matrix H over the rest without thresholds, in place."""
         for block, factor in zip(self.layout.rest, self.rest, strict=True):
+            if block.q == 1:
+                H[block.slice] *= factor[0, 0]
+                H[:, block.slice] *= factor[0, 0]
+                continue
             rows = H[block.slice].reshape(block.n_levels, block.q, -1)
             H[block.slice] = (factor @ rows).reshape(block.stop - block.start, -1)
             columns = H[:, block.slice].reshape(-1, block.n_levels, block.q)
@@ -85,6 +89,9 @@ class Lambdas:
     def _rest(self, v: Floats, *, transpose: bool) -> Floats:
         out = v.copy()
         for block, factor in zip(self.layout.rest, self.rest, strict=True):
+            if block.q == 1:
+                out[block.slice] *= factor[0, 0]
+                continue
             levels = v[block.slice].reshape(block.n_levels, block.q, v.shape[1])
             image = (factor.T if transpose else factor) @ levels
             out[block.slice] = image.reshape(block.stop - block.start, v.shape[1])
