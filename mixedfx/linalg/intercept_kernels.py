@@ -87,6 +87,27 @@ def product(low, high, rows, omega, upper, category, M, v, alpha, forms, out, in
 
 
 @kernel
+def product_of_two(low, high, ptr, near, constant, omega, M, v, forms, out):
+    """`product` for two factors and a constant: the usual case of users and items, in half the time."""
+    shift = v[constant] if constant >= 0 else 0.0
+    everything = 0.0
+    for j in range(low, high):
+        begin, end = ptr[j], ptr[j + 1]
+        total = 0.0
+        for r in range(begin, end):
+            form = shift + v[near[r]]
+            forms[r - begin] = form
+            total += omega[r] * form
+        a = M[j] * total
+        for r in range(begin, end):
+            s = omega[r] * (forms[r - begin] - a)
+            everything += s
+            out[near[r]] += s
+    if constant >= 0:
+        out[constant] += everything
+
+
+@kernel
 def diagonal_blocks(low, high, rows, omega, e, out):
     """e = sums of omega by eliminated level (J,); out += those by level of the remaining factors."""
     ptr, near, codes, start, _, _, _, _ = rows

@@ -105,10 +105,15 @@ class InterceptOperator:
         layout = self.layout
         sums = self.general.accumulators(layout.n_rest)
         into_alpha = self.general.accumulators(layout.n_thresholds + 2)
+        forms, rows = self.general.buffers(layout.longest), self.rows
+        arguments = (contiguous(M).reshape(-1), contiguous(v).reshape(-1))
+        if len(layout.codes) == 1 and not len(rows.x_index) and not curvature.has_thresholds:
+            shared = (rows.ptr, rows.near, rows.constant, curvature.omega, *arguments)
+            over_levels(layout, kernels.product_of_two, *shared, each=[forms, sums])
+            return sums.sum(axis=0)[:, None]
         alpha = np.ascontiguousarray(self.general.padded_alpha(v)[:, 0])
-        arguments = (contiguous(M).reshape(-1), contiguous(v).reshape(-1), alpha)
-        each = [self.general.buffers(layout.longest), sums, into_alpha]
-        over_levels(layout, kernels.product, self.rows, *rowwise(curvature), *arguments, each=each)
+        each = [forms, sums, into_alpha]
+        over_levels(layout, kernels.product, rows, *rowwise(curvature), *arguments, alpha, each=each)
         out = sums.sum(axis=0)
         out[layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
         return out[:, None]
