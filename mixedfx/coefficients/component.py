@@ -85,15 +85,41 @@ class Mixture:
         within = np.mean([np.diagonal(v, axis1=1, axis2=2) for v in covariances], axis=0)
         return within + np.var([c.b[factor] for c in self.components], axis=0)
 
-    def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
-        """(beta and alpha (p + M - 1, n), factor -> (J, q, n)), the components taking turns."""
-        fixed: list[Floats] = []
-        random: dict[str, list[Floats]] = {}
-        for k, component in enumerate(self.components):
-            share = len(range(k, n, len(self.components)))
-            if share:
-                around_fixed, around_b = component.normal.draws(share, rng)
-                fixed.append(np.concatenate([component.beta, component.alpha])[:, None] + around_fixed)
-                for name, values in around_b.items():
-                    random.setdefault(name, []).append(component.b[name][:, :, None] + values)
-        return np.concatenate(fixed, axis=1), {k: np.concatenate(v, axis=2) for k, v in random.items()}
+    def draws(
+        self, n: int, rng: np.random.Generator, *, batch: slice | None = None
+    ) -> tuple[Floats, dict[str, Floats]]:
+        """Draws of all coefficients, the components taking turns.
+
+        Parameters
+        ----------
+        n
+            How many there are to be in all; where that is fewer than components, these are spread over them.
+        rng
+            Gives the noise.
+        batch
+            Which of them to make, all by default.
+
+        Returns
+        -------
+        (beta and alpha (p + M - 1, m), factor -> (J, q, m))
+            m the size of the batch.
+        """
+        count = len(self.components)
+        turns = np.arange(n) % count if n >= count else np.arange(n) * count // n
+        turns = turns[slice(None) if batch is None else batch]
+        parts = {k: self._around(k, int((turns == k).sum()), rng) for k in np.unique(turns)}
+        place = np.argsort(np.concatenate([np.flatnonzero(turns == k) for k in parts]))
+        fixed = np.concatenate([own for own, _ in parts.values()], axis=1)[:, place]
+        names = self.components[0].b
+        random = {
+            name: np.concatenate([own[name] for _, own in parts.values()], axis=2)[:, :, place]
+            for name in names
+        }
+        return fixed, random
+
+    def _around(self, k: int, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
+        """n draws of one component."""
+        component = self.components[k]
+        fixed, random = component.normal.draws(n, rng)
+        mode = np.concatenate([component.beta, component.alpha])
+        return mode[:, None] + fixed, {name: component.b[name][:, :, None] + b for name, b in random.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -194,7 +195,7 @@ def _check_settings(solver: str, backend: str, tol: object, start: object) -> No
     if solver not in SOLVERS:
         raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
     check_backend(backend)
-    if not isinstance(tol, float | int) or not 0 < tol < 1:
+    if not isinstance(tol, Real) or not 0 < float(tol) < 1:
         raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
     if start is not None and not isinstance(start, CoefficientsResult):
         raise SettingError(

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.linalg.deflation import coarse_directions
+from mixedfx.linalg.deflation import coarse_directions, symmetric_pseudo_inverse
 from mixedfx.linalg.dense import level_blocks
 from mixedfx.linalg.elimination import Elimination
 from mixedfx.linalg.operator import Parts
@@ -52,7 +52,7 @@ class LaplaceNormal:
         solution = self._solve(Parts(np.zeros((layout.n_levels, layout.q, n_fixed)), unit))
         covariance = solution.rest[layout.beta_start :]
         covariance = 0.5 * (covariance + covariance.T)
-        precision = np.linalg.inv(covariance) if len(covariance) else covariance
+        precision = symmetric_pseudo_inverse(covariance)
         by_factor = self.elimination.lambdas.by_factor(self.elimination.lambdas.times(solution))
         return covariance, {name: values @ precision for name, values in by_factor.items()}
 

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.dense_variance import dense_variance, has_dense_variance
+from mixedfx.coefficients.laplace_normal import DRAWS_AT_ONCE
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import Family
 from mixedfx.formula.spec import DesignSpec
@@ -157,15 +158,13 @@ def _variance_from_draws(mixture: Mixture, predictors: Predictors) -> Floats:
     mean_beta = mixture.beta()
     mean_b = {term.name: mixture.b(term.name) for term in predictors.terms}
     total = np.zeros(predictors.n_rows)
-    drawn = 0
-    while drawn < DRAWS:
-        fixed, random = mixture.draws(ROWS_AT_ONCE, rng)
+    for first in range(0, DRAWS, DRAWS_AT_ONCE):
+        fixed, random = mixture.draws(DRAWS, rng, batch=slice(first, first + DRAWS_AT_ONCE))
         beta = fixed[: len(mean_beta)] - mean_beta[:, None]
         b = {name: values - mean_b[name][:, :, None] for name, values in random.items()}
         for rows in row_chunks(predictors.n_rows, DRAWN_FOR_AT_ONCE):
             total[rows] += _squares(predictors.slice(rows), beta, b)
-        drawn += beta.shape[1]
-    return total / drawn
+    return total / DRAWS
 
 
 def _squares(predictors: Predictors, beta: Floats, b: dict[str, Floats]) -> Floats:

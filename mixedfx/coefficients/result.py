@@ -93,6 +93,8 @@ class CoefficientsResult:
     @cached_property
     def fixef_se(self) -> pd.Series:
         """Standard errors of the fixed effects: from C^-1, by one solve each."""
+        if not np.isfinite(self.stats["objective"]):  # nothing was estimated
+            return pd.Series(np.nan, index=self.fixef.index, name="fixef_se")
         variances = np.diag(self.mixture.fixef_covariance())[: len(self.fixef)]
         return pd.Series(np.sqrt(variances), index=self.fixef.index, name="fixef_se")
 

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 NOTHING_LEFT = 1e-6
 """Information about a direction below that of a millionth of one row of curvature 1 is none."""
+REACH = 10.0
+"""Values beyond so many times the typical one count as that much."""
 ROWS_AT_ONCE = 100_000
 
 
@@ -24,23 +26,26 @@ def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple
     """Names of the fixed effects in directions along which the rows have no curvature left; empty as a rule."""
     layout, curvature = problem.layout, at.reduction.curvature
     n_fixed = layout.n_rest - layout.beta_start
-    if problem.family.has_sigma or n_fixed == 0:
+    finite = np.isfinite(at.objective) and np.isfinite(at.squares).all()
+    if problem.family.has_sigma or n_fixed == 0 or not finite:
         return ()
     weighted, plain = np.zeros((n_fixed, n_fixed)), np.zeros((n_fixed, n_fixed))
     weighted[layout.p :, layout.p :] = curvature.gap
     columns = [layout.feature(int(c)) if c >= 0 else None for c in layout.fixed_columns]
+    # One row far out would be all that counts in x'x, and such a row is always fitted without an error.
+    reach = [np.inf if c is None else _typical(c) * REACH for c in columns]
     for first in range(0, layout.n_rows, ROWS_AT_ONCE):
         rows = slice(first, min(first + ROWS_AT_ONCE, layout.n_rows))
-        omega = curvature.omega[rows].astype(np.float64)
+        # An average of l'' over the weights, which may be of any size.
+        weights = problem.weights[rows] if len(problem.weights) else np.float64(1.0)
+        omega = curvature.omega[rows] / weights
         X = np.zeros((len(omega), n_fixed))
         for i, column in enumerate(columns):
-            X[:, i] = 1.0 if column is None else column[rows]
+            X[:, i] = 1.0 if column is None else np.clip(column[rows], -reach[i], reach[i])
         parts = [(omega, X)]
         if curvature.has_thresholds:
-            category, upper = (
-                curvature.category[rows].astype(np.int64),
-                curvature.upper[rows].astype(np.float64),
-            )
+            category = curvature.category[rows].astype(np.int64)
+            upper = curvature.upper[rows] / weights
             parts = [_with_threshold(X, weight, at, layout.p) for weight, at in
                      ((upper, category), (omega - upper, category - 1))]  # fmt: skip
         for weight, D in parts:
@@ -55,6 +60,12 @@ def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple
         if share * layout.n_rows < NOTHING_LEFT:
             found |= np.abs(direction) > 0.1 * np.abs(direction).max()
     return tuple(name for name, is_in in zip(names, found, strict=False) if is_in)
+
+
+def _typical(column: Floats) -> float:
+    """Median size of the values that are not 0, from at most some ROWS_AT_ONCE rows."""
+    some = np.abs(column[:: max(len(column) // ROWS_AT_ONCE, 1)])
+    return float(np.median(some[some > 0])) if (some > 0).any() else np.inf
 
 
 def _with_threshold(X: Floats, weight: Floats, threshold: NDArray[np.int64], p: int) -> tuple[Floats, Floats]:

@@ -103,12 +103,16 @@ class Cumulative(Family):
 
     def gaps(self, category_weights: Array, alpha: Array) -> Gaps:
         """What the distances between thresholds add to sum w l; `category_weights` has shape (M,)."""
-        inner, growth = category_weights[1:-1], np.expm1(np.diff(alpha))
-        slope = -inner / growth
+        inner, closeness = (
+            category_weights[1:-1],
+            np.exp(-np.diff(alpha)),
+        )  # at most 1: far thresholds add nothing
+        rest = -np.expm1(-np.diff(alpha))
+        slope = -inner * closeness / rest
         return Gaps(
-            loss=-float(inner @ np.log(-np.expm1(-np.diff(alpha)))),
+            loss=-float(inner @ np.log(rest)),
             gradient=-np.diff(np.concatenate([[0.0], slope, [0.0]])),
-            hessian=gap_matrix(inner * (growth + 1) / growth**2),
+            hessian=gap_matrix(inner * closeness / rest**2),
         )
 
     def mean(self, eta: Array, auxiliary: object = None) -> Array:

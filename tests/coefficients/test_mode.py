@@ -134,3 +134,16 @@ def test_draws_of_sigma_are_mixed() -> None:
     within = (one.ranef_sd("g") ** 2 + two.ranef_sd("g") ** 2) / 2
     between = ((one.ranef["g"] - two.ranef["g"]) / 2) ** 2
     np.testing.assert_allclose(mixed.ranef_sd("g") ** 2, within + between, rtol=1e-6)
+
+
+def test_draws_go_over_all_components() -> None:
+    """Of many draws of Sigma each has its turn, in batches too, and few draws are spread over them."""
+    m = crossed()
+    scales = np.repeat([1.0, 400.0], 10)
+    draws = [mfx.VarCorr.from_frame(m.frame().assign(vcov=lambda d, s=s: d["vcov"] * s)) for s in scales]
+    mixture = mfx.estimate_coefficients(m.formula, m.data, draws).mixture
+    rng = np.random.default_rng(0)
+    sds = [mixture.draws(400, rng, batch=slice(i, i + 100))[1]["h"].std() for i in (0, 100, 200, 300)]
+    assert max(sds) < 1.5 * min(sds)
+    few = mixture.draws(4, rng)[1]["h"]
+    assert np.abs(few[:, :, :2]).max() < np.abs(few[:, :, 2:]).max()

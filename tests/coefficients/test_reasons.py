@@ -81,3 +81,34 @@ def test_settings_are_checked(setting: str, value: object) -> None:
             family="bernoulli",
             **{setting: value},
         )
+
+
+def test_one_row_far_out_is_no_separation() -> None:
+    data = frame(np.random.default_rng(1), 400)
+    data.loc[0, "x"] = 1e6
+    data["b"] = (np.random.default_rng(3).random(400) < 1 / (1 + np.exp(-data["x"]))).astype(int)
+    assert fitted("b ~ 1 + x + (1 | g)", data).converged
+
+
+def test_small_weights_are_no_separation() -> None:
+    data = frame(np.random.default_rng(1), 400)
+    given = mfx.VarCorr.from_frame(ONE_FACTOR)
+    fit = mfx.estimate_coefficients(
+        "b ~ 1 + x + (1 | g)", data, given, family="bernoulli", weights=np.full(400, 1e-9)
+    )
+    assert fit.converged
+
+
+def test_ordered_categories_that_separate() -> None:
+    data = frame(np.random.default_rng(1), 400)
+    data["grade"] = np.digitize(data["x"], [-1, 1])
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="'x'"):
+        assert not fitted("grade ~ 1 + x + (1 | g)", data, "cumulative").converged
+
+
+def test_what_overflowed_can_be_printed() -> None:
+    data = frame(np.random.default_rng(1), 300).assign(w=lambda d: d["h"] * 500.0)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="overflow"):
+        fit = fitted("count ~ 1 + offset(w) + (1 | g)", data, "poisson")
+    assert fit.fixef_se.isna().all()
+    assert "NOT converged" in str(fit.summary())
