@@ -29,7 +29,7 @@ class ThresholdTerms(NamedTuple):
     gradient
         sum w dl/d alpha, shape (M - 1,).
     gap
-        Curvature sum w gap'' of the distance between neighbouring thresholds, shape (M - 2,).
+        Curvature of the distances between neighbouring thresholds, shape (M - 1, M - 1), tridiagonal.
     """
 
     K: Array
@@ -37,8 +37,8 @@ class ThresholdTerms(NamedTuple):
     gap: Array
 
     def hessian(self) -> Array:
-        """sum w d^2 l / d alpha^2, shape (M - 1, M - 1): the rows' part is diagonal, the gaps' tridiagonal."""
-        return np.diag(-self.K.sum(axis=0)) + gap_matrix(self.gap)
+        """sum w d^2 l / d alpha^2, shape (M - 1, M - 1): the rows' part is diagonal."""
+        return np.diag(-self.K.sum(axis=0)) + self.gap
 
 
 def gap_matrix(gap: Array) -> Array:
@@ -91,11 +91,8 @@ class Cumulative(Family):
         K[rows[lower], category[lower] - 1] = -(weights * expit(c) * expit(-c))[lower]
         by_upper = np.bincount(category, -weights * expit(-a), M)[: M - 1]
         by_lower = np.bincount(category, weights * expit(c), M)[1:]
-        inner = np.bincount(category, weights, M)[1 : M - 1]
-        growth = np.expm1(np.diff(alpha))
-        slope = -inner / growth
-        gradient = by_upper + by_lower - np.diff(np.concatenate([[0.0], slope, [0.0]]))
-        return ThresholdTerms(K, gradient, inner * (growth + 1) / growth**2)
+        gaps = self.gaps(np.bincount(category, weights, M), alpha)
+        return ThresholdTerms(K, by_upper + by_lower + gaps.gradient, gaps.hessian)
 
     def marginal_thresholds(self, category_weights: Array) -> Array:
         """Thresholds of a model without predictors: logits of the cumulative shares, shape (M - 1,)."""
@@ -103,10 +100,8 @@ class Cumulative(Family):
 
     def gaps(self, category_weights: Array, alpha: Array) -> Gaps:
         """What the distances between thresholds add to sum w l; `category_weights` has shape (M,)."""
-        inner, closeness = (
-            category_weights[1:-1],
-            np.exp(-np.diff(alpha)),
-        )  # at most 1: far thresholds add nothing
+        inner = category_weights[1:-1]
+        closeness = np.exp(-np.diff(alpha))  # exp of the negative: no overflow where thresholds are far apart
         rest = -np.expm1(-np.diff(alpha))
         slope = -inner * closeness / rest
         return Gaps(
