@@ -24,24 +24,20 @@ from mixedfx.linalg.rows import (
 
 
 @kernel
-def product(
-    low, high, rows, omega, upper, category, M, v, alpha, Z, forms, s, sums, a, beta, out, into_alpha
-):
+def product(low, high, rows, omega, upper, category, M, v, alpha, Z, forms, s, sums, a, out, into_alpha):
     """out += D_o' T_e D_o v for one column: v, out (n_rest,); M (J, q, q); T_e = W - W Z_e M Z_e' W.
 
-    Buffers: Z (width, longest level), forms and s (longest level,), sums and a (q,), beta (2, p).
+    Buffers: Z (width, longest level), forms and s (longest level,), sums and a (q,).
     """
     ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
     q, p, at_beta = cols_e.shape[0], cols_x.shape[0], start[codes.shape[0]]
-    for i in range(p):
-        beta[0, i], beta[1, i] = v[at_beta + i], 0.0
     for j in range(low, high):
         begin, n = ptr[j], ptr[j + 1] - ptr[j]
         load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z)
         for k in range(n):
             forms[k] = 0.0
         for i in range(p):
-            x = beta[0, i]
+            x = v[at_beta + i]
             for k in range(n):
                 forms[k] += x * Z[cols_x[i], k]
         add_rest(codes, cols_r, first, start, begin, n, Z, v, forms)
@@ -75,10 +71,8 @@ def product(
             total = 0.0
             for k in range(n):
                 total += Z[cols_x[i], k] * s[k]
-            beta[1, i] += total
+            out[at_beta + i] += total
         scatter_rest(codes, cols_r, first, start, begin, n, Z, s, out)
-    for i in range(p):
-        out[at_beta + i] += beta[1, i]
 
 
 @kernel

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,3 +189,8 @@ def arrange(predictors: Predictors, eliminate: str | None = None) -> RowLayout:
 
 def _block(term: RandomTerm, start: int) -> Block:
     return Block(term.name, term.grouping.n_levels, term.q, term.columns.astype(np.int32), start)
+
+
+def bounds(sizes: Iterable[int]) -> NDArray[np.int64]:
+    """Where each of several runs begins, and the end of the last."""
+    return np.array([0, *accumulate(sizes)], dtype=np.int64)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
-from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
 if TYPE_CHECKING:
@@ -164,8 +162,8 @@ class NumbaOperator:
         alpha = self.padded_alpha(v)
         q, longest, buffers = self.layout.q, self.layout.longest, self.buffers
         if m == 1:
-            each = [buffers(longest), buffers(longest), buffers(q), buffers(q), buffers(2, self.layout.p)]
-            each = [self.level_values(), *each, sums[:, :, 0], into_alpha[:, :, 0]]
+            each = [self.level_values(), buffers(longest), buffers(longest), buffers(q), buffers(q)]
+            each += [sums[:, :, 0], into_alpha[:, :, 0]]
             one = (contiguous(v[:, 0]), contiguous(alpha[:, 0]))
             over_levels(self.layout, kernels.product, *shared, *one, each=each)
         else:
@@ -297,11 +295,6 @@ def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | No
 def block_starts(layout: RowLayout) -> NDArray[np.int64]:
     """Where the diagonal blocks of each remaining factor begin in a flat array, and its length; shape (K,)."""
     return bounds(block.n_levels * block.q**2 for block in layout.rest)
-
-
-def bounds(sizes: Iterable[int]) -> NDArray[np.int64]:
-    """Where each of several runs begins, and the end of the last."""
-    return np.array([0, *accumulate(sizes)], dtype=np.int64)
 
 
 def split_blocks(layout: RowLayout, flat: Floats) -> tuple[Floats, ...]:

@@ -7,15 +7,13 @@ do for several rows at once). Its last entry or row is 1, so that no coefficient
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.layout import RowLayout, bounds
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; infinities and NaN keep their meaning
 
@@ -76,12 +74,12 @@ def rows_of(layout: RowLayout) -> Rows:
         values=features.rows,
         own=np.ascontiguousarray(own),
         tables=np.concatenate([np.zeros(0), *(t.ravel() for t in others)]),
-        table_first=_bounds(t.shape[1] for t in others),
-        table_start=_bounds(t.size for t in others),
+        table_first=bounds(t.shape[1] for t in others),
+        table_start=bounds(t.size for t in others),
         cols_e=features.positions(layout.eliminated.columns),
         cols_r=np.concatenate([none, *(features.positions(b.columns) for b in layout.rest)]),
         cols_x=features.positions(layout.fixed_columns),
-        first=_bounds(b.q for b in layout.rest),
+        first=bounds(b.q for b in layout.rest),
         start=np.array([*(b.start for b in layout.rest), layout.beta_start], dtype=np.int64),
     )
 
@@ -204,7 +202,3 @@ def scatter_columns(codes, cols_r, cols_x, first, start, r, z, s, out):
         x = z[cols_x[i]]
         for c in range(s.shape[0]):
             out[base + i, c] += x * s[c]
-
-
-def _bounds(sizes: Iterable[int]) -> NDArray[np.int64]:
-    return np.array([0, *accumulate(sizes)], dtype=np.int64)
