@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mixedfx.coefficients.newton_cg import SETTLED, Mode, NewtonStep
 from mixedfx.coefficients.problem import Point, Problem
-from mixedfx.coefficients.projection import project
+from mixedfx.coefficients.projection import project, scaled_maximum
 from mixedfx.errors import SettingError
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.elimination import Elimination, eliminate
@@ -107,14 +107,12 @@ def _scaled_norm(elimination: Elimination, g: Parts) -> float:
     """max_i |g_i| / sqrt(H_ii) with the bound's H."""
     layout, lambdas = elimination.operator.layout, elimination.lambdas
     factors = (lambdas.e, *lambdas.rest)
-    parts = [g.e[:, :, 0]]
-    parts += [g.rest[block.slice, 0].reshape(block.n_levels, block.q) for block in layout.rest]
+    parts = [g.e, *(g.rest[block.slice] for block in layout.rest)]
     norms = [0.0]
     for own, blocks, factor in zip(
         parts, (elimination.blocks.e, *elimination.blocks.rest), factors, strict=True
     ):
-        diagonal = np.einsum("ai,jab,bi->ji", factor, blocks, factor, optimize=True) + 1.0
-        norms.append(float(np.max(np.abs(own) / np.sqrt(diagonal), initial=0.0)))
+        norms.append(scaled_maximum(own, blocks, factor))
     for i, column in enumerate(layout.fixed_columns):
         values = layout.feature(int(column)) if column >= 0 else np.ones(layout.n_rows)
         curvature = max(float(elimination.omega @ values**2), np.finfo(float).tiny)

@@ -56,13 +56,21 @@ class Projection:
         for block, own, factor in zip(
             layout.rest, self.reduction.rest_blocks, self.reduction.lambdas.rest, strict=True
         ):
-            if block.q == 1:
-                diagonal = factor[0, 0] ** 2 * own[:, 0] + 1.0
-            else:
-                diagonal = np.einsum("ai,jab,bi->ji", factor, own, factor, optimize=True) + 1.0
-            norms.append(np.max(np.abs(self.gradient[block.slice]) / np.sqrt(diagonal.ravel()), initial=0.0))
+            norms.append(scaled_maximum(self.gradient[block.slice], own, factor))
         fixed = np.abs(self.gradient[layout.beta_start :]) / np.sqrt(np.maximum(self.squares, tiny))
         return float(np.max([*norms, np.max(fixed, initial=0.0)]))
+
+
+def scaled_maximum(g: Floats, blocks: Floats, factor: Floats) -> float:
+    """max |g_i| / sqrt(H_ii) over one factor's coefficients in u: H_jj = Lambda' Z_j'WZ_j Lambda + I.
+
+    `g` holds J q numbers, `blocks` are Z_j'WZ_j (J, q, q), `factor` is Lambda.
+    """
+    if len(factor) == 1:
+        diagonal = factor[0, 0] ** 2 * blocks[:, 0] + 1.0
+    else:
+        diagonal = np.einsum("ai,jab,bi->ji", factor, blocks, factor, optimize=True) + 1.0
+    return float(np.max(np.abs(g.ravel()) / np.sqrt(diagonal.ravel()), initial=0.0))
 
 
 def project(problem: Problem, start: Point) -> Projection:

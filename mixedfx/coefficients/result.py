@@ -50,7 +50,8 @@ class CoefficientsResult:
         Whether the solver reached its tolerance, and why it stopped, in words.
     stats
         newton_iterations, cg_iterations, passes, grad_norm, decrement, objective, seconds, `history` (the
-        `NewtonStep` of each iteration), components and largest_component (see `mixedfx.linalg.connectivity`).
+        `NewtonStep` of each iteration), components and largest_component (see `mixedfx.linalg.connectivity`),
+        and backend.
     tol
         The solver's tolerance.
     n_rows
