@@ -38,8 +38,8 @@ def connectivity(layout: RowLayout) -> Connectivity:
     levels = int(starts[-1])
     parent = np.arange(levels, dtype=np.int64)
     join(layout.ptr, layout.codes, starts[:-1], parent)
-    of_row_runs = _roots(parent)[: layout.n_levels]
-    rows = np.bincount(of_row_runs, np.diff(layout.ptr), levels)
+    component = _roots(parent)[: layout.n_levels]  # of the eliminated levels, each with its rows
+    rows = np.bincount(component, np.diff(layout.ptr), levels)
     return Connectivity(int(np.count_nonzero(rows)), float(rows.max() / layout.n_rows))
 
 
