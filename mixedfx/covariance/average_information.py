@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -76,6 +76,7 @@ def maximise[P: LikelihoodPoint](
     space: ParameterSpace,
     *,
     with_sigma: bool = True,
+    held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
     memory: int = 1,
     tol: float = 1e-10,
@@ -83,6 +84,7 @@ def maximise[P: LikelihoodPoint](
 ) -> Optimum[P]:
     """Step until the predicted gain in log-likelihood is below `tol`.
 
+    sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
     `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
     over the last `memory` steps correct the average information: several help where that is far from the Hessian.
 
@@ -98,7 +100,7 @@ def maximise[P: LikelihoodPoint](
         if previous is not None:
             secants.append((phi - previous[0], previous[1] - gradient))
         model = _with_secants(information, secants[-memory:])
-        step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma)
+        step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma, held=held)
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.
         converged = abs(step.predicted_gain) <= tol

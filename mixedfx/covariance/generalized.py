@@ -60,18 +60,35 @@ def fit_laplace(
         The fixed effects tell every response without error.
     """
     began = time.perf_counter()
+    optimum = laplace_optimum(design, family, nagq=nagq, start=start)
+    covariance = joint_covariance(optimum.at, laplace_point(optimum.at).problem.space)
+    if not nagq:
+        covariance = replace(covariance, fixed=laplace_point(optimum.at).fixed_covariance())
+    return _result(design, optimum, covariance, nagq, began)
+
+
+type GeneralizedPoint = LaplacePoint | QuadraturePoint
+
+
+def laplace_optimum(
+    design: Design,
+    family: Family,
+    *,
+    nagq: int = 1,
+    start: VarCorr | None = None,
+    fixed_start: tuple[Floats, Floats] | None = None,
+) -> Optimum[LaplacePoint] | Optimum[QuadraturePoint]:
+    """The maximum that `fit_laplace` reports, without standard errors; `fixed_start` is (beta, thresholds)."""
     if nagq > 1:
         check_quadrature(design.predictors.terms, nagq)
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
-    laplace = _maximise(_start(problem, start, design.predictors.fixed_names), problem)
-    if nagq > 1:
-        optimum = _maximise(QuadraturePoint(laplace.at, nagq), problem)
-        covariance = joint_covariance(optimum.at, problem.space)
-        return _result(design, optimum.at.laplace, optimum, covariance, nagq, began)
-    covariance = joint_covariance(laplace.at, problem.space)
-    if not nagq:
-        covariance = replace(covariance, fixed=laplace.at.fixed_covariance())
-    return _result(design, laplace.at, laplace, covariance, nagq, began)
+    laplace = _maximise(_start(problem, start, fixed_start, design.predictors.fixed_names), problem)
+    return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
+
+
+def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
+    """The point itself, or the one that its quadrature rests on."""
+    return at.laplace if isinstance(at, QuadraturePoint) else at
 
 
 def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
@@ -92,7 +109,12 @@ def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: 
         )
 
 
-def _start(problem: LaplaceProblem, given: VarCorr | None, names: Sequence[str]) -> LaplacePoint:
+def _start(
+    problem: LaplaceProblem,
+    given: VarCorr | None,
+    fixed: tuple[Floats, Floats] | None,
+    names: Sequence[str],
+) -> LaplacePoint:
     without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
     _check_separation(problem, without, names)
     if given is None:
@@ -100,7 +122,7 @@ def _start(problem: LaplaceProblem, given: VarCorr | None, names: Sequence[str])
     else:
         matrices = tuple(block.matrix for block in given.align(problem.space.terms).blocks)
         point = Covariances(matrices, 1.0)
-    return problem.at(point, without.beta, without.alpha)
+    return problem.at(point, *((without.beta, without.alpha) if fixed is None else fixed))
 
 
 def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit) -> Covariances:
@@ -126,19 +148,19 @@ def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit) -> Covarianc
 
 def _result(
     design: Design,
-    at: LaplacePoint,
     optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint],
     covariance: JointCovariance,
     nagq: int,
     began: float,
 ) -> CovarianceResult:
+    at = laplace_point(optimum.at)
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
     why = _why_not(at, optimum)
     if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
-    names, edges = list(design.predictors.fixed_names), _threshold_names(design)
+    names, edges = list(design.predictors.fixed_names), threshold_names(design)
     errors = np.sqrt(np.maximum(np.diag(covariance.fixed), 0.0))
     frame = varcorr.to_frame()
     frame["se"] = np.sqrt(np.maximum(np.diag(covariance.entries), 0.0))
@@ -184,6 +206,7 @@ def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[Quadratu
     return f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. {remedy}"
 
 
-def _threshold_names(design: Design) -> list[str]:
+def threshold_names(design: Design) -> list[str]:
+    """Names of the thresholds between the response's categories, none for other responses."""
     levels = design.response_levels
     return [] if levels is None else [f"{low}|{high}" for low, high in pairwise(levels)]

@@ -43,12 +43,19 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
         the effects reproduce the response exactly.
     """
     began = time.perf_counter()
+    optimum = gaussian_optimum(design, reml=reml, start=start)
+    return _result(design, optimum, time.perf_counter() - began)
+
+
+def gaussian_optimum(
+    design: Design, *, reml: bool, start: VarCorr | None = None
+) -> Optimum[GaussianPoint]:
+    """The maximum that `fit_gaussian` reports, without standard errors."""
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
     check_fixed_effects(design, problem)
     first = starting_point(problem, design) if start is None else _from_varcorr(start, problem.space)
-    optimum = maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
-    return _result(design, problem, optimum, time.perf_counter() - began)
+    return maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
 
 
 def starting_point(problem: GaussianProblem, design: Design) -> Covariances:
@@ -93,10 +100,9 @@ def _check_identified(design: Design) -> None:
             )
 
 
-def _result(
-    design: Design, problem: GaussianProblem, optimum: Optimum[GaussianPoint], seconds: float
-) -> CovarianceResult:
-    at, space = optimum.at, problem.space
+def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> CovarianceResult:
+    at, problem = optimum.at, optimum.at.problem
+    space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     if not optimum.converged:
         why = (

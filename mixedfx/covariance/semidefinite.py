@@ -11,13 +11,15 @@ parameters are at a boundary is needed, and a variance of zero is no trap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.parameters import Covariances, Entry, ParameterSpace
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +40,13 @@ class Step:
 
 
 def constrained_step(
-    space: ParameterSpace, phi: Floats, score: Floats, information: Floats, *, with_sigma: bool
+    space: ParameterSpace,
+    phi: Floats,
+    score: Floats,
+    information: Floats,
+    *,
+    with_sigma: bool,
+    held: Sequence[int] = (),
 ) -> Step:
     """Maximise score'd - d'information d/2 inside the cone.
 
@@ -52,36 +60,43 @@ def constrained_step(
         Gradient (n,) and positive semidefinite matrix (n, n).
     with_sigma
         False keeps sigma^2, the last of the space's entries, as it is.
+    held
+        Further entries of phi that are kept. A variance that is held at 0 has its covariances held at 0 as well.
     """
     size = space.size
-    own, more = slice(None, size), slice(size, None)
-    if len(phi) == size:
-        return _step_in_cone(space, phi, score, information, with_sigma=with_sigma)
+    kept = set(held) if with_sigma else {*held, size - 1}
+    free = np.array([i for i in range(size) if i not in kept], dtype=np.int64)
+    own = np.arange(size)
+    more = np.array([i for i in range(size, len(phi)) if i not in kept], dtype=np.int64)
+    if not len(more):
+        step = _step_in_cone(space, phi[own], score[own], information[np.ix_(own, own)], free)
+        return Step(np.concatenate([step.phi, phi[size:]]), step.predicted_gain)
     # Unconstrained entries follow the others: what is left after maximising over them is a problem of the cone alone.
-    factor = scipy.linalg.cho_factor(information[more, more])
-    follow = scipy.linalg.cho_solve(factor, np.column_stack([score[more], information[more, own]]))
+    cross = information[np.ix_(more, own)]
+    factor = scipy.linalg.cho_factor(information[np.ix_(more, more)])
+    follow = scipy.linalg.cho_solve(factor, np.column_stack([score[more], cross]))
     step = _step_in_cone(
         space,
         phi[own],
-        score[own] - information[own, more] @ follow[:, 0],
-        information[own, own] - information[own, more] @ follow[:, 1:],
-        with_sigma=with_sigma,
+        score[own] - cross.T @ follow[:, 0],
+        information[np.ix_(own, own)] - cross.T @ follow[:, 1:],
+        free,
     )
-    moved = follow[:, 0] - follow[:, 1:] @ (step.phi - phi[own])
-    gain = step.predicted_gain + 0.5 * float(score[more] @ follow[:, 0])
-    return Step(np.concatenate([step.phi, phi[more] + moved]), gain)
+    new = np.concatenate([step.phi, phi[size:]])
+    new[more] += follow[:, 0] - follow[:, 1:] @ (step.phi - phi[own])
+    return Step(new, step.predicted_gain + 0.5 * float(score[more] @ follow[:, 0]))
 
 
 def _step_in_cone(
-    space: ParameterSpace, phi: Floats, score: Floats, information: Floats, *, with_sigma: bool
+    space: ParameterSpace, phi: Floats, score: Floats, information: Floats, free: NDArray[np.int64]
 ) -> Step:
-    free = np.arange(space.size if with_sigma else space.size - 1)
     # In units of each parameter's standard error the model is well scaled, whatever the units of the data.
-    unit = 1.0 / np.sqrt(np.maximum(np.diag(information)[free], np.finfo(float).tiny))
+    units = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
+    unit = units[free]
     Q = information[np.ix_(free, free)] * np.outer(unit, unit)
     Q = Q + 1e-12 * np.eye(len(free))
     s = score[free] * unit
-    cone = _Cone(space, phi, free, unit)
+    cone = _Cone(space, phi, free, units)
     d = np.linalg.solve(Q, s)
     if not cone.inside(d):
         d = cone.snapped(_central_path(cone, Q, s))
@@ -92,70 +107,117 @@ def _step_in_cone(
 
 @dataclass(frozen=True, eq=False)
 class _Cone:
-    """The feasible set in the scaled step d."""
+    """The feasible set in the scaled step d.
+
+    Attributes
+    ----------
+    phi, units
+        The present point and the scale of each of its entries, shape (size,).
+    free
+        Which of them may move; d has one entry for each.
+    """
 
     space: ParameterSpace
     phi: Floats
     free: NDArray[np.int64]
-    unit: Floats
+    units: Floats
 
     def at(self, d: Floats) -> Covariances:
         phi = self.phi.copy()
-        phi[self.free] += self.unit * d
+        phi[self.free] += self.units[self.free] * d
         return self.space.point(phi)
 
-    def sigma2_room(self, point: Covariances) -> float:
-        return point.sigma2 - SIGMA2_SHRINK * self.phi[-1]
+    @cached_property
+    def movable(self) -> frozenset[int]:
+        """Entries that may move."""
+        return frozenset(self.free.tolist())
+
+    @cached_property
+    def parts(self) -> dict[int, NDArray[np.int64]]:
+        """Term -> its coefficients, without those whose variance is held at 0; terms held as a whole are absent."""
+        space, movable = self.space, self.movable
+        own = {k: [a for a, e in enumerate(space.entries) if e.term == k] for k in range(len(space.terms))}
+        variances = {k: [a for a in entries if _is_variance(space.entries[a])] for k, entries in own.items()}
+        return {
+            k: np.flatnonzero([a in movable or self.phi[a] > 0 for a in variances[k]])
+            for k, entries in own.items()
+            if not movable.isdisjoint(entries)
+        }
+
+    def matrices(self, d: Floats) -> dict[int, Floats]:
+        """What has to be positive definite, term by term."""
+        point = self.at(d)
+        return {k: point.matrices[k][np.ix_(part, part)] for k, part in self.parts.items()}
+
+    def sigma2_room(self, d: Floats) -> float:
+        return self.at(d).sigma2 - SIGMA2_SHRINK * self.phi[-1]
 
     def inside(self, d: Floats) -> bool:
-        point = self.at(d)
-        return self.sigma2_room(point) > 0 and all(_positive_definite(S) for S in point.matrices)
+        return self.sigma2_room(d) > 0 and all(_positive_definite(S) for S in self.matrices(d).values())
 
     def barrier(self, d: Floats) -> tuple[float, Floats, Floats] | None:
         """-sum log det, its gradient and Hessian in d; None outside."""
-        point = self.at(d)
-        room = self.sigma2_room(point)
-        if room <= 0 or not all(_positive_definite(S) for S in point.matrices):
+        matrices, room = self.matrices(d), self.sigma2_room(d)
+        if room <= 0 or not all(_positive_definite(S) for S in matrices.values()):
             return None
-        n = len(self.free)
+        space, n = self.space, len(self.free)
         value, gradient, hessian = 0.0, np.zeros(n), np.zeros((n, n))
-        inverses = [np.linalg.inv(S) for S in point.matrices]
-        value -= sum(np.linalg.slogdet(S)[1] for S in point.matrices)
-        images = [inverses[entry.term] @ self.space.basis(entry) for entry in self.space.entries]
-        for a, first in enumerate(self.space.entries):
+        value -= sum(np.linalg.slogdet(S)[1] for S in matrices.values())
+        with_sigma = n > 0 and self.free[-1] == space.size - 1
+        entries = [space.entries[a] for a in self.free[: n - with_sigma]]
+        inverses = {k: np.linalg.inv(S) for k, S in matrices.items()}
+        images = [
+            inverses[e.term] @ space.basis(e)[np.ix_(self.parts[e.term], self.parts[e.term])] for e in entries
+        ]
+        for a, first in enumerate(entries):
             gradient[a] = -np.trace(images[a])
-            for b, second in enumerate(self.space.entries):
+            for b, second in enumerate(entries):
                 if first.term == second.term:
                     hessian[a, b] = np.sum(images[a] * images[b].T)
-        if n == self.space.size:
+        if with_sigma:
             value -= np.log(room)
             gradient[-1], hessian[-1, -1] = -1 / room, 1 / room**2
-        return value, gradient * self.unit, hessian * np.outer(self.unit, self.unit)
+        unit = self.units[self.free]
+        return value, gradient * unit, hessian * np.outer(unit, unit)
 
     def start(self) -> Floats:
         """A step to the inside of the cone: up by a standard error in every variance whose block is singular."""
         d = np.zeros(len(self.free))
-        singular = [not _positive_definite(S) for S in self.at(d).matrices]
-        for a, entry in enumerate(self.space.entries):
-            if singular[entry.term] and entry.i == entry.j:
-                d[a] = 1.0
+        singular = {k for k, S in self.matrices(d).items() if not _positive_definite(S)}
+        for a, index in enumerate(self.free):
+            if index < len(self.space.entries):
+                entry = self.space.entries[index]
+                if entry.term in singular and _is_variance(entry):
+                    d[a] = 1.0
         return d
 
     def snapped(self, d: Floats) -> Floats:
-        """Set eigenvalues that the central path drove towards zero to zero."""
-        point = self.at(d)
-        matrices = []
-        for k, S in enumerate(point.matrices):
-            own = [a for a, e in enumerate(self.space.entries) if e.term == k and e.i == e.j]
-            scale = np.sqrt(self.unit[own])
+        """Set eigenvalues that the central path drove towards zero to zero.
+
+        Held variances keep their value; a block with a held covariance stays inside the cone, as the path left it.
+        """
+        point, movable = self.at(d), self.movable
+        matrices = list(point.matrices)
+        for k, part in self.parts.items():
+            S = point.matrices[k]
+            own = [(a, e) for a, e in enumerate(self.space.entries) if e.term == k]
+            if any(a not in movable and not _is_variance(e) and e.i in part and e.j in part for a, e in own):
+                continue
+            variances = [a for a, e in own if _is_variance(e)]
+            held = np.array([a not in movable for a in variances])
+            scale = np.sqrt(self.units[variances])
             values, vectors = np.linalg.eigh(S / np.outer(scale, scale))
             scaled = (vectors * np.where(values < ZERO, 0.0, values)) @ vectors.T
             # A variance of ZERO^2 can still have covariances of ZERO.
-            gone = np.diag(scaled) < ZERO**2
+            gone = (np.diag(scaled) < ZERO**2) & ~held
             scaled[gone, :] = scaled[:, gone] = 0.0
-            matrices.append(scaled * np.outer(scale, scale))
+            matrix = scaled * np.outer(scale, scale)
+            stretch = np.ones(len(S))
+            there = held & (np.diag(matrix) > 0)
+            stretch[there] = np.sqrt(np.diag(S)[there] / np.diag(matrix)[there])
+            matrices[k] = matrix * np.outer(stretch, stretch)
         snapped = self.space.vector(Covariances(tuple(matrices), point.sigma2))
-        return (snapped - self.phi)[self.free] / self.unit
+        return (snapped - self.phi)[self.free] / self.units[self.free]
 
 
 def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
@@ -187,6 +249,10 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
             d = trial
         mu *= 0.1
     return d
+
+
+def _is_variance(entry: Entry) -> bool:
+    return entry.i == entry.j
 
 
 def _positive_definite(S: Floats) -> bool:
