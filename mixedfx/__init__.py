@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mixedfx.checks.compare import compare_stages as compare_stages
     from mixedfx.coefficients.estimate import estimate_coefficients as estimate_coefficients
     from mixedfx.coefficients.saved import load_coefficients as load_coefficients
+    from mixedfx.covariance.bootstrap import bootstrap as bootstrap
     from mixedfx.covariance.compare_models import compare_models as compare_models
+    from mixedfx.covariance.confint import confint as confint
     from mixedfx.covariance.learn import learn_covariance as learn_covariance
     from mixedfx.covariance.saved import load_covariance as load_covariance
     from mixedfx.simulation import simulate as simulate
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
 _HOME = {
     "Subsample": "mixedfx.subsample",
     "VarCorr": "mixedfx.varcorr",
+    "bootstrap": "mixedfx.covariance.bootstrap",
     "compare_models": "mixedfx.covariance.compare_models",
     "compare_stages": "mixedfx.checks.compare",
+    "confint": "mixedfx.covariance.confint",
     "estimate_coefficients": "mixedfx.coefficients.estimate",
     "fit": "mixedfx.api",
     "learn_covariance": "mixedfx.covariance.learn",

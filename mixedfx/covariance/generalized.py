@@ -175,6 +175,7 @@ def _result(
         thresholds_se=pd.Series(errors[len(names) :], index=edges, name="se") if len(at.alpha) else None,
         ranef=ranef_frames(space.terms, at.b),
         standard_errors=frame,
+        varcorr_covariance=covariance.entries,
         loglik=optimum.at.loglik,
         converged=optimum.converged,
         boundary=boundary_names(varcorr),

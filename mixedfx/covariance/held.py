@@ -92,7 +92,9 @@ class Search:
 
     def spread(self, index: int) -> float:
         """Standard error of one entry of the vector, as the information at the maximum has it."""
-        return information_spread(self.optimum.information, index, () if self.with_sigma else (self.space.size - 1,))
+        return information_spread(
+            self.optimum.information, index, () if self.with_sigma else (self.space.size - 1,)
+        )
 
 
 def information_spread(information: Floats, index: int, held: Sequence[int]) -> float:

@@ -203,5 +203,3 @@ def _factor(R: Floats, pair: Sequence[int]) -> tuple[list[int], Floats]:
     """(order of the coefficients that starts with the pair, lower factor of R in that order)."""
     order = [*pair, *(k for k in range(len(R)) if k not in pair)]
     return order, lower_factor(R[np.ix_(order, order)])
-
-

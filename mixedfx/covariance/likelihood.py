@@ -47,9 +47,7 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     return _result(design, optimum, time.perf_counter() - began)
 
 
-def gaussian_optimum(
-    design: Design, *, reml: bool, start: VarCorr | None = None
-) -> Optimum[GaussianPoint]:
+def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None) -> Optimum[GaussianPoint]:
     """The maximum that `fit_gaussian` reports, without standard errors."""
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
@@ -113,7 +111,8 @@ def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> 
         varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
     frame = varcorr.to_frame()
-    frame["se"] = standard_errors(space, optimum.phi, optimum.information)
+    covariance = entry_covariance(space, optimum.phi, optimum.information)
+    frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return CovarianceResult(
         formula=design.spec.formula,
         family="gaussian",
@@ -123,6 +122,7 @@ def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> 
         fixef_se=pd.Series(np.sqrt(np.diag(at.beta_covariance())), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
         standard_errors=frame,
+        varcorr_covariance=covariance,
         loglik=at.loglik,
         converged=optimum.converged,
         boundary=boundary_names(varcorr),
@@ -147,16 +147,20 @@ def ranef_frames(terms: tuple[RandomTerm, ...], b: Mapping[str, Floats]) -> dict
 
 def standard_errors(space: ParameterSpace, phi: Floats, information: Floats) -> Floats:
     """Of each entry of phi from the average information; NaN for entries of a singular block."""
+    return np.sqrt(np.maximum(np.diag(entry_covariance(space, phi, information)), 0.0))
+
+
+def entry_covariance(space: ParameterSpace, phi: Floats, information: Floats) -> Floats:
+    """Sampling covariance of phi, shape (n, n), from the average information; NaN for entries of a singular block."""
     point = space.point(phi)
     singular = [
         bool(np.linalg.matrix_rank(S, tol=1e-10 * max(np.trace(S), np.finfo(float).tiny)) < len(S))
         for S in point.matrices
     ]
     inside = np.array([not singular[e.term] for e in space.entries] + [True])
-    errors = np.full(space.size, np.nan)
-    covariance = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
-    errors[inside] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    return errors
+    covariance = np.full((space.size, space.size), np.nan)
+    covariance[np.ix_(inside, inside)] = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
+    return covariance
 
 
 def boundary_names(varcorr: VarCorr) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def sample_nuts(
         fixef_se=pd.Series(np.concatenate(beta).std(axis=0, ddof=1), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, modes),
         standard_errors=table,
+        varcorr_covariance=np.atleast_2d(np.cov(np.concatenate(entries), rowvar=False)),
         loglik=np.nan,
         converged=not reasons,
         boundary=(),

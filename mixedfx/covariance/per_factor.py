@@ -50,6 +50,7 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
         varcorr=varcorr,
         ranef={factor: fit.ranef[factor] for factor, fit in fits.items()},
         standard_errors=_standard_errors(fits, distinct, share, varcorr),
+        varcorr_covariance=_varcorr_covariance(fits, distinct, share),
         loglik=np.nan,
         converged=all(fit.converged for fit in distinct),
         boundary=tuple(
@@ -82,6 +83,30 @@ def _standard_errors(
         keys = residual[0][["grp", "var1", "var2"]]
         own.append(keys.assign(vcov=varcorr.sigma2, sdcor=varcorr.sigma, se=error))
     return pd.concat(own, ignore_index=True)
+
+
+def _varcorr_covariance(
+    fits: Mapping[str, CovarianceResult], distinct: list[CovarianceResult], share: np.ndarray
+) -> np.ndarray | None:
+    """Each factor's own block, and the pooled sigma^2's variance; NaN between entries of different factors."""
+    if any(fit.varcorr_covariance is None for fit in distinct):
+        return None
+    own = [_block(fit, factor) for factor, fit in fits.items()]
+    if distinct[0].varcorr.sigma2 is not None:
+        pooled = share**2 @ [_block(fit, RESIDUAL)[0, 0] for fit in distinct]
+        own.append(np.array([[pooled]]))
+    whole = np.full((sum(map(len, own)),) * 2, np.nan)
+    start = 0
+    for block in own:
+        whole[start : start + len(block), start : start + len(block)] = block
+        start += len(block)
+    return whole
+
+
+def _block(fit: CovarianceResult, group: str) -> np.ndarray:
+    rows = np.flatnonzero(fit.standard_errors["grp"].to_numpy() == group)
+    assert fit.varcorr_covariance is not None
+    return fit.varcorr_covariance[np.ix_(rows, rows)]
 
 
 def _rows_of(frame: pd.DataFrame, group: str) -> pd.DataFrame:

@@ -207,7 +207,9 @@ class LikelihoodProfiles:
         estimate = profile.estimate
         if estimate == 0:
             slope, curvature = float(self.optimum.gradient[index]), profile.spread**-2
-            return 0.0, self._end(profile, LOG, rise, (slope + np.sqrt(slope**2 + curvature * rise)) / curvature).value
+            return 0.0, self._end(
+                profile, LOG, rise, (slope + np.sqrt(slope**2 + curvature * rise)) / curvature
+            ).value
         step = np.exp(min(np.sqrt(rise) * profile.spread / estimate, LARGEST_STEP))
         upper = self._end(profile, LOG, rise, estimate * step).value
         if index == self.space.size - 1:
@@ -226,7 +228,9 @@ class LikelihoodProfiles:
     def _correlation(self, index: int, rise: float) -> Limits:
         own = self.space.entries[index]
         variances = [
-            a for a, e in enumerate(self.space.entries) if e.term == own.term and e.i == e.j and e.i in (own.i, own.j)
+            a
+            for a, e in enumerate(self.space.entries)
+            if e.term == own.term and e.i == e.j and e.i in (own.i, own.j)
         ]
         # Without one of the two coefficients the correlation can be anything.
         if any(self._zero(a).deviance - self.deviance <= rise for a in variances):
@@ -244,7 +248,9 @@ class LikelihoodProfiles:
         else:
             step = min(np.sqrt(rise) * profile.spread / (1 - estimate**2), LARGEST_STEP)
             first = FISHER.back(FISHER.to(estimate) + side * step)
-        end = self._end(profile, FISHER, rise, float(np.clip(first, -CLOSEST, CLOSEST)), last=side * CLOSEST).value
+        end = self._end(
+            profile, FISHER, rise, float(np.clip(first, -CLOSEST, CLOSEST)), last=side * CLOSEST
+        ).value
         return float(side) if side * end >= CLOSEST else end
 
     def _end(

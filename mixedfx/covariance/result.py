@@ -39,6 +39,10 @@ class CovarianceResult:
         Factor -> DataFrame (J, q): conditional modes (likelihood) or posterior means (MCMC).
     standard_errors
         The frame of `varcorr` with a column ``se``: of each ``vcov``.
+    varcorr_covariance
+        Shape (n, n): sampling covariance of the entries of `standard_errors`, whose ``se`` are the roots of its
+        diagonal; NaN where it is not known (singular blocks, estimates of different fits). None for results saved
+        before there was one.
     loglik
         Log-likelihood with all constants (restricted for "reml"); NaN where the method has none.
     converged, boundary
@@ -72,6 +76,7 @@ class CovarianceResult:
     n_levels: Mapping[str, int]
     thresholds: pd.Series | None = None
     thresholds_se: pd.Series | None = None
+    varcorr_covariance: NDArray[np.float64] | None = None
     posterior: DataTree | None = None
     fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
     rows: NDArray[np.int64] | None = None

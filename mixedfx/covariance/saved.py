@@ -4,6 +4,7 @@
 |---|---|
 | ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor), ``se``, diagnostics; may be edited |
 | ``fixef.csv``, ``thresholds.csv`` | name, estimate, se |
+| ``varcorr_covariance.csv`` | sampling covariance of the covariances, in the order of ``covariances.csv`` |
 | ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
 | ``rows.parquet`` | positions of the rows used, where the fit knows them |
 | ``posterior.nc`` | the draws as NetCDF, group by group |
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 FORMAT = "mixedfx-covariance/1"
 COVARIANCES = "covariances.csv"
+VARCORR_COVARIANCE = "varcorr_covariance.csv"
 
 
 def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
@@ -58,6 +60,8 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         if result.thresholds_se is not None:
             thresholds["se"] = result.thresholds_se
         thresholds.to_csv(folder / "thresholds.csv", index_label="name")
+    if result.varcorr_covariance is not None:
+        pd.DataFrame(result.varcorr_covariance).to_csv(folder / VARCORR_COVARIANCE, index=False)
     ranef = file_names("ranef-", result.ranef, ".parquet")
     for factor, name in ranef.items():
         result.ranef[factor].to_parquet(folder / name)
@@ -83,6 +87,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "ranef": ranef,
         "thresholds": result.thresholds is not None,
         "thresholds_se": result.thresholds_se is not None,
+        "varcorr_covariance": result.varcorr_covariance is not None,
         "rows": result.rows is not None,
         "posterior": result.posterior is not None,
         "fits": fits,
@@ -157,6 +162,9 @@ def _load(folder: Path) -> CovarianceResult:
         n_levels=saved["n_levels"],
         thresholds=_read_named(folder / "thresholds.csv", "estimate") if saved["thresholds"] else None,
         thresholds_se=_read_named(folder / "thresholds.csv", "se") if saved.get("thresholds_se") else None,
+        varcorr_covariance=_read_square(folder / VARCORR_COVARIANCE, len(varcorr.to_frame()))
+        if saved.get("varcorr_covariance")
+        else None,
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
         rows=pd.read_parquet(folder / "rows.parquet")["row"].to_numpy() if saved["rows"] else None,
         fits={factor: fits[name] for factor, name in saved["fits"].items()},
@@ -176,6 +184,12 @@ def _with_se(varcorr: VarCorr, table: pd.DataFrame) -> pd.DataFrame:
     more = [column for column in table.columns if column not in (*keys, "vcov", "sdcor", "se")]
     merged = varcorr.to_frame().merge(table.reindex(columns=[*keys, "se", *more]), on=keys, how="left")
     return merged.astype(dict.fromkeys(["se", *more], float))
+
+
+def _read_square(path: Path, n: int) -> np.ndarray | None:
+    """The matrix, (n, n); None where entries were added to the covariances, or taken out, by hand."""
+    matrix = read_table(path, text=()).to_numpy(dtype=float)
+    return matrix if matrix.shape == (n, n) else None
 
 
 def _read_named(path: Path, column: str) -> pd.Series:
