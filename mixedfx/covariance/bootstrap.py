@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.fit_again import design_again, estimates_at, optimum_again
 from mixedfx.covariance.intervals import check_level
-from mixedfx.covariance.quantities import chosen, names, quantities
+from mixedfx.covariance.quantities import chosen, names, quantities, rows_of
 from mixedfx.covariance.replicates import Replicate, ReplicateFolder
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
@@ -94,7 +94,7 @@ class Bootstrap:
         if kind == "basic":
             limits = 2 * table[["estimate"]].to_numpy() - limits[:, ::-1]
         table[["lower", "upper"]] = limits
-        return table[chosen(table, parameters)].reset_index(drop=True)
+        return rows_of(table, chosen(table, parameters))
 
     def summary(self) -> Summary:
         """Estimates with the replicates' bias and standard deviation, to print or show in a notebook."""
@@ -196,7 +196,7 @@ def bootstrap(
     done = [known[number] for number in range(n)]
     fitted = [replicate for replicate in done if not replicate.failure]
     failures = {replicate.number: replicate.failure for replicate in done if replicate.failure}
-    values = np.array([replicate.values for replicate in fitted]).reshape(len(fitted), len(table))
+    values = np.array([replicate.estimates for replicate in fitted]).reshape(len(fitted), len(table))
     index = pd.Index([replicate.number for replicate in fitted], dtype="int64", name="replicate")
     return Bootstrap(
         formula=fit.formula,
@@ -216,8 +216,8 @@ def _one_row_an_observation(design: Design) -> Design:
     counts = np.rint(design.weights)
     if (counts != design.weights).any():
         raise SettingError(
-            f"weights of family '{design.spec.family}' are frequencies, and data can only be simulated for whole numbers "
-            "of observations; fit without weights, or with whole ones"
+            f"weights of family '{design.spec.family}' are frequencies, and data can only be simulated for whole "
+            "numbers of observations; fit without weights, or with whole ones"
         )
     repeated = design.take(np.repeat(np.arange(design.n_rows), counts.astype(np.int64)))
     return replace(repeated, weights=np.ones(repeated.n_rows))

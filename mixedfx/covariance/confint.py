@@ -11,7 +11,7 @@ from mixedfx.covariance.bootstrap import bootstrap
 from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.intervals import check_level, wald_intervals
 from mixedfx.covariance.profile import profile_intervals
-from mixedfx.covariance.quantities import chosen
+from mixedfx.covariance.quantities import chosen, rows_of
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.errors import SettingError
 from mixedfx.progress import Report, reporter
@@ -98,7 +98,7 @@ def confint(
     check_level(level)
     if method == "wald":
         table = wald_intervals(fit, level)
-        return table[chosen(table, parameters)].reset_index(drop=True)
+        return rows_of(table, chosen(table, parameters))
     if method == "boot":
         replicates = bootstrap(fit, data, n=n, seed=seed, weights=weights, folder=folder, progress=progress)
         return replicates.intervals(level, kind=kind, parameters=parameters)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-
 import numpy as np
 from numpy.typing import NDArray
 

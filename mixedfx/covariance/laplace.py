@@ -103,7 +103,7 @@ class LaplacePoint:
     mode
         The inner mode, and the Hessian there.
     failed
-        No mode was found: the likelihood counts as 0, and `mode` is the last one found elsewhere.
+        No mode was found, or thresholds do not increase: the likelihood counts as 0, and `mode` is the last one found elsewhere.
     """
 
     problem: LaplaceProblem
@@ -135,7 +135,10 @@ class LaplacePoint:
         if not problem.profiled:
             rest = start.x.rest.copy()
             rest[problem.layout.beta_start :, 0] = vector[size : size + problem.layout.p]
-            start = Unknowns(Parts(start.x.e, rest), vector[size + problem.layout.p :])
+            alpha = vector[size + problem.layout.p :]
+            if (np.diff(alpha) <= 0).any():
+                return replace(self, point=point, failed=True)
+            start = Unknowns(Parts(start.x.e, rest), alpha)
         try:
             lambdas = problem.lambdas(point)
             if problem.profiled:

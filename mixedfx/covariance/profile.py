@@ -28,7 +28,7 @@ from mixedfx.covariance.held import (
 from mixedfx.covariance.held_correlation import CorrelationProfile
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.profile_end import FISHER, IDENTITY, LOG, Scale, find_end
-from mixedfx.covariance.quantities import chosen, names
+from mixedfx.covariance.quantities import chosen, names, rows_of
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceError, ConvergenceWarning, SettingError
@@ -88,7 +88,7 @@ def profile_intervals(
         limits[row] = profiles.limits(int(row), table["parameter"].iloc[row], labels[row], rise)
     report("profile", int(keep.sum()), int(keep.sum()))
     table[["lower", "upper"]] = limits
-    return table[keep].reset_index(drop=True)
+    return rows_of(table, keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +113,8 @@ class LikelihoodProfiles:
         optimum = optimum_again(fit, design, reml=False)
         if not optimum.converged:
             raise ConvergenceError(
-                f"the likelihood was not maximised (a further step promises {optimum.predicted_gain:.2g} more), so that "
-                "there is nothing to compare its profile with; centre and scale the features, or use fewer"
+                f"the likelihood was not maximised (a further step promises {optimum.predicted_gain:.2g} more), so "
+                "that there is nothing to compare its profile with; centre and scale the features, or use fewer"
             )
         return cls(design, optimum)
 

@@ -75,12 +75,18 @@ def chosen(table: pd.DataFrame, parameters: str | Sequence[str] | None) -> NDArr
     own = names(table)
     keep = np.zeros(len(table), dtype=bool)
     for wanted in [parameters] if isinstance(parameters, str) else parameters:
-        hit = (table["grp"] == wanted) | (table["parameter"] == wanted) | np.array([n == wanted for n in own])
+        labels = zip(table["grp"], table["parameter"], own, strict=True)
+        hit = np.array([wanted in label for label in labels], dtype=bool)
         if not hit.any():
             kinds = ", ".join(dict.fromkeys([*table["parameter"], *table["grp"]]))
             raise SettingError(
                 f"parameters names {wanted!r}, which the fit does not have; available: {kinds}, and single ones: "
                 f"{', '.join(own)}"
             )
-        keep |= hit.to_numpy()
+        keep |= hit
     return keep
+
+
+def rows_of(table: pd.DataFrame, keep: NDArray[np.bool_]) -> pd.DataFrame:
+    """Some of the rows, numbered anew."""
+    return table.iloc[np.flatnonzero(keep)].reset_index(drop=True)

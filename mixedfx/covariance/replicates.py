@@ -30,14 +30,14 @@ class Replicate:
     ----------
     number
         From 0; with the seed it determines the data.
-    values
-        Estimates, in the order of the fit's table; NaN where not defined. Empty where the fit failed.
+    estimates
+        In the order of the fit's table; NaN where not defined. Empty where the fit failed.
     failure
         Why there are no estimates, or "".
     """
 
     number: int
-    values: tuple[float, ...]
+    estimates: tuple[float, ...]
     failure: str = ""
 
 
@@ -65,8 +65,8 @@ class ReplicateFolder:
             other = [key for key in wanted if saved.get(key) != wanted[key]]
             if other:
                 raise SettingError(
-                    f"{path} holds replicates of another bootstrap, with other {', '.join(other)}; choose another folder, "
-                    "or delete it"
+                    f"{path} holds replicates of another bootstrap, with other {', '.join(other)}; choose another "
+                    "folder, or delete it"
                 )
         else:
             new = record.with_suffix(".new")
@@ -93,11 +93,11 @@ class ReplicateFolder:
 
     def append(self, replicate: Replicate) -> None:
         """Write one more, to the disk before this returns."""
-        line = {"replicate": replicate.number, "values": replicate.values, "failure": replicate.failure}
+        line = {"replicate": replicate.number, "estimates": replicate.estimates, "failure": replicate.failure}
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(jsonable(line), ensure_ascii=False) + "\n")
 
 
 def _from_line(line: Mapping[str, Any]) -> Replicate:
-    values: Sequence[float | None] = line["values"]
-    return Replicate(line["replicate"], tuple(np.nan if v is None else v for v in values), line["failure"])
+    estimates: Sequence[float | None] = line["estimates"]
+    return Replicate(line["replicate"], tuple(np.nan if v is None else v for v in estimates), line["failure"])
