@@ -106,6 +106,32 @@ def _step_in_cone(
 
 
 @dataclass(frozen=True, eq=False)
+class _Part:
+    """What has to be positive definite of one term: matrix + sum_a d[columns[a]] directions[a].
+
+    Coefficients whose variance is held at 0 are left out.
+
+    Attributes
+    ----------
+    coefficients
+        Those that are in it, shape (r,).
+    matrix, directions
+        At d = 0, shape (r, r), and its change with each entry of d that bears on it, shape (m, r, r).
+    columns
+        These entries, shape (m,).
+    """
+
+    term: int
+    coefficients: NDArray[np.int64]
+    matrix: Floats
+    directions: Floats
+    columns: NDArray[np.int64]
+
+    def at(self, d: Floats) -> Floats:
+        return self.matrix + np.tensordot(d[self.columns], self.directions, 1)
+
+
+@dataclass(frozen=True, eq=False)
 class _Cone:
     """The feasible set in the scaled step d.
 
@@ -133,57 +159,66 @@ class _Cone:
         return frozenset(self.free.tolist())
 
     @cached_property
-    def parts(self) -> dict[int, NDArray[np.int64]]:
-        """Term -> its coefficients, without those whose variance is held at 0; terms held as a whole are absent."""
-        space, movable = self.space, self.movable
-        own = {k: [a for a, e in enumerate(space.entries) if e.term == k] for k in range(len(space.terms))}
-        variances = {k: [a for a in entries if _is_variance(space.entries[a])] for k, entries in own.items()}
-        return {
-            k: np.flatnonzero([a in movable or self.phi[a] > 0 for a in variances[k]])
-            for k, entries in own.items()
-            if not movable.isdisjoint(entries)
-        }
+    def with_sigma(self) -> bool:
+        """Whether sigma^2 may move; it is d's last entry then."""
+        return self.space.size - 1 in self.movable
 
-    def matrices(self, d: Floats) -> dict[int, Floats]:
-        """What has to be positive definite, term by term."""
-        point = self.at(d)
-        return {k: point.matrices[k][np.ix_(part, part)] for k, part in self.parts.items()}
+    @cached_property
+    def parts(self) -> tuple[_Part, ...]:
+        """One a term that is not held as a whole."""
+        space, parts = self.space, []
+        point = space.point(self.phi)
+        for k, S in enumerate(point.matrices):
+            own = [(a, e) for a, e in enumerate(space.entries) if e.term == k]
+            if self.movable.isdisjoint(a for a, _ in own):
+                continue
+            variances = [a for a, e in own if _is_variance(e)]
+            kept = np.flatnonzero([a in self.movable or self.phi[a] > 0 for a in variances])
+            moving = [(column, a) for column, a in enumerate(self.free) if a in dict(own)]
+            directions = [self.units[a] * space.basis(space.entries[a])[np.ix_(kept, kept)] for _, a in moving]
+            columns = np.array([column for column, _ in moving])
+            parts.append(_Part(k, kept, S[np.ix_(kept, kept)], np.array(directions), columns))
+        return tuple(parts)
 
     def sigma2_room(self, d: Floats) -> float:
-        return self.at(d).sigma2 - SIGMA2_SHRINK * self.phi[-1]
+        moved = self.units[-1] * d[-1] if self.with_sigma else 0.0
+        return self.phi[-1] * (1 - SIGMA2_SHRINK) + moved
 
     def inside(self, d: Floats) -> bool:
-        return self.sigma2_room(d) > 0 and all(_positive_definite(S) for S in self.matrices(d).values())
+        return self.barrier(d) is not None
 
-    def barrier(self, d: Floats) -> tuple[float, Floats, Floats] | None:
-        """-sum log det, its gradient and Hessian in d; None outside."""
-        matrices, room = self.matrices(d), self.sigma2_room(d)
-        if room <= 0 or not all(_positive_definite(S) for S in matrices.values()):
+    def barrier(self, d: Floats) -> float | None:
+        """-sum log det; None outside."""
+        room = self.sigma2_room(d)
+        if room <= 0:
             return None
-        space, n = self.space, len(self.free)
-        value, gradient, hessian = 0.0, np.zeros(n), np.zeros((n, n))
-        value -= sum(np.linalg.slogdet(S)[1] for S in matrices.values())
-        with_sigma = n > 0 and self.free[-1] == space.size - 1
-        entries = [space.entries[a] for a in self.free[: n - with_sigma]]
-        inverses = {k: np.linalg.inv(S) for k, S in matrices.items()}
-        images = [
-            inverses[e.term] @ space.basis(e)[np.ix_(self.parts[e.term], self.parts[e.term])] for e in entries
-        ]
-        for a, first in enumerate(entries):
-            gradient[a] = -np.trace(images[a])
-            for b, second in enumerate(entries):
-                if first.term == second.term:
-                    hessian[a, b] = np.sum(images[a] * images[b].T)
-        if with_sigma:
-            value -= np.log(room)
-            gradient[-1], hessian[-1, -1] = -1 / room, 1 / room**2
-        unit = self.units[self.free]
-        return value, gradient * unit, hessian * np.outer(unit, unit)
+        value = -np.log(room) if self.with_sigma else 0.0
+        for part in self.parts:
+            logdet = _log_determinant(part.at(d))
+            if logdet is None:
+                return None
+            value -= logdet
+        return float(value)
+
+    def barrier_derivatives(self, d: Floats) -> tuple[Floats, Floats]:
+        """Gradient and Hessian of the barrier in d, inside."""
+        n = len(d)
+        gradient, hessian = np.zeros(n), np.zeros((n, n))
+        for part in self.parts:
+            images = np.linalg.solve(part.at(d), part.directions)
+            gradient[part.columns] = -np.trace(images, axis1=1, axis2=2)
+            m = len(part.columns)
+            products = images.reshape(m, -1) @ images.transpose(0, 2, 1).reshape(m, -1).T
+            hessian[np.ix_(part.columns, part.columns)] = products
+        if self.with_sigma:
+            share = self.units[-1] / self.sigma2_room(d)
+            gradient[-1], hessian[-1, -1] = -share, share**2
+        return gradient, hessian
 
     def start(self) -> Floats:
         """A step to the inside of the cone: up by a standard error in every variance whose block is singular."""
         d = np.zeros(len(self.free))
-        singular = {k for k, S in self.matrices(d).items() if not _positive_definite(S)}
+        singular = {part.term for part in self.parts if _log_determinant(part.matrix) is None}
         for a, index in enumerate(self.free):
             if index < len(self.space.entries):
                 entry = self.space.entries[index]
@@ -198,7 +233,7 @@ class _Cone:
         """
         point, movable = self.at(d), self.movable
         matrices = list(point.matrices)
-        for k, part in self.parts.items():
+        for k, part in ((part.term, part.coefficients) for part in self.parts):
             S = point.matrices[k]
             own = [(a, e) for a, e in enumerate(self.space.entries) if e.term == k]
             if any(a not in movable and not _is_variance(e) and e.i in part and e.j in part for a, e in own):
@@ -222,13 +257,13 @@ class _Cone:
 
 def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
     d = cone.start()
+    value = cone.barrier(d)
     n = len(d)
     mu = max(1.0, float(np.abs(s @ np.linalg.solve(Q, s)))) / n
     while mu * n > GAP:
         for _ in range(30):
-            at = cone.barrier(d)
-            assert at is not None
-            value, gradient, hessian = at
+            assert value is not None
+            gradient, hessian = cone.barrier_derivatives(d)
             slope = Q @ d - s + mu * gradient
             newton = -np.linalg.solve(Q + mu * hessian, slope)
             decrement = -float(slope @ newton)
@@ -240,14 +275,14 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
                 trial = d + t * newton
                 beyond = cone.barrier(trial)
                 if beyond is not None:
-                    reached = 0.5 * trial @ Q @ trial - s @ trial + mu * beyond[0]
+                    reached = 0.5 * trial @ Q @ trial - s @ trial + mu * beyond
                     if reached <= objective - 0.1 * t * decrement + 1e-14 * abs(objective):
                         break
                 t *= 0.5
             else:
                 break
-            d = trial
-        mu *= 0.1
+            d, value = trial, beyond
+        mu *= 0.02
     return d
 
 
@@ -255,10 +290,11 @@ def _is_variance(entry: Entry) -> bool:
     return entry.i == entry.j
 
 
-def _positive_definite(S: Floats) -> bool:
-    """Inside the cone with some room: on the scale of its own standard deviations."""
+def _log_determinant(S: Floats) -> float | None:
+    """None unless S is inside the cone with some room, on the scale of its own standard deviations."""
     diagonal = np.diag(S)
-    if (diagonal <= 0).any():
-        return False
+    if not (diagonal > 0).all():
+        return None
     scale = np.sqrt(diagonal)
-    return bool(np.linalg.eigvalsh(S / np.outer(scale, scale))[0] > 1e-14)
+    values = np.linalg.eigvalsh(S / np.outer(scale, scale))
+    return float(np.log(values).sum() + np.log(diagonal).sum()) if values[0] > 1e-14 else None
