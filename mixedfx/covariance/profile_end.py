@@ -118,7 +118,9 @@ def find_end(
         zeta = np.sqrt(max(held.deviance - deviance, 0.0))
         if abs(zeta - z) <= ACCURACY * z:
             return held
-        if np.isfinite(zeta):
+        target = _newton(scale, held, zeta, z, side)
+        if target is not None and side * (scale.back(target) - inside.value) > 0:
+            # A search that starts where the profile is flat, as where a variance has gone to 0, may stay there.
             near = held
         if zeta < z:
             inside = held
@@ -128,7 +130,6 @@ def find_end(
                 return Held(side * np.inf, held.deviance, held.slope, held.at)
         else:
             outside = held
-        target = _newton(scale, held, zeta, z, side)
         slow, gap = abs(zeta - z) > 0.5 * gap, abs(zeta - z)
         value = _next(scale, target, inside, outside, center, step, side, slow=slow)
         if last is not None and side * (value - last) > 0:

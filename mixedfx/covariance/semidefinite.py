@@ -27,6 +27,8 @@ SIGMA2_SHRINK = 0.05
 """One step takes sigma^2 to no less than this share of itself: the quadratic model knows nothing of its pole at 0."""
 GAP = 1e-13
 """Duality gap (in units of log-likelihood) at which the central path ends."""
+TO_BOUNDARY = 0.95
+"""Share of the way to the boundary that a step along the central path takes at most."""
 ZERO = 1e-5
 """An eigenvalue below this many standard errors is set to zero exactly: that costs ZERO^2 / 2 of log-likelihood."""
 
@@ -128,7 +130,12 @@ class _Part:
     columns: NDArray[np.int64]
 
     def at(self, d: Floats) -> Floats:
-        return self.matrix + np.tensordot(d[self.columns], self.directions, 1)
+        return self.matrix + self.change(d)
+
+    def change(self, step: Floats) -> Floats:
+        """Of the matrix, with a step in d."""
+        flat = self.directions.reshape(len(self.columns), -1)
+        return (step[self.columns] @ flat).reshape(self.matrix.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +207,17 @@ class _Cone:
             value -= logdet
         return float(value)
 
+    def longest(self, d: Floats, step: Floats) -> float:
+        """The multiple of `step` from d, inside, that reaches the boundary."""
+        fall = 0.0
+        if self.with_sigma:
+            fall = -self.units[-1] * step[-1] / self.sigma2_room(d)
+        for part in self.parts:
+            L = np.linalg.cholesky(part.at(d))
+            half = np.linalg.solve(L, part.change(step))
+            fall = max(fall, -np.linalg.eigvalsh(np.linalg.solve(L, half.T))[0])
+        return 1.0 / fall if fall > 0 else np.inf
+
     def barrier_derivatives(self, d: Floats) -> tuple[Floats, Floats]:
         """Gradient and Hessian of the barrier in d, inside."""
         n = len(d)
@@ -270,7 +288,7 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
             if decrement < 1e-3 * mu:
                 break
             objective = 0.5 * d @ Q @ d - s @ d + mu * value
-            t = 1.0
+            t = min(1.0, TO_BOUNDARY * cone.longest(d, newton))
             while t > 1e-12:
                 trial = d + t * newton
                 beyond = cone.barrier(trial)
