@@ -103,7 +103,8 @@ class LaplacePoint:
     mode
         The inner mode, and the Hessian there.
     failed
-        No mode was found, or thresholds do not increase: the likelihood counts as 0, and `mode` is the last one found elsewhere.
+        No mode was found, or thresholds do not increase: the likelihood counts as 0, and `mode` is the last one found
+        elsewhere.
     """
 
     problem: LaplaceProblem

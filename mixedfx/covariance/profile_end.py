@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from mixedfx.covariance.held import Held, Profile
 from mixedfx.errors import ConvergenceError
@@ -57,8 +56,8 @@ LOG = Scale(
     lambda a, b: (0.5 * (np.sqrt(a) + np.sqrt(b))) ** 2,
 )
 FISHER = Scale(
-    lambda r: float(np.arctanh(r)),
-    lambda t: float(2 * expit(2 * t) - 1),
+    lambda r: float(np.arctanh(r)) if abs(r) < 1 else float(np.copysign(np.inf, r)),
+    lambda t: float(np.tanh(t)),
     lambda r: 1 - r**2,
     lambda a, b: 0.5 * (a + b),
 )

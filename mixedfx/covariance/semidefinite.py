@@ -182,7 +182,9 @@ class _Cone:
             variances = [a for a, e in own if _is_variance(e)]
             kept = np.flatnonzero([a in self.movable or self.phi[a] > 0 for a in variances])
             moving = [(column, a) for column, a in enumerate(self.free) if a in dict(own)]
-            directions = [self.units[a] * space.basis(space.entries[a])[np.ix_(kept, kept)] for _, a in moving]
+            directions = [
+                self.units[a] * space.basis(space.entries[a])[np.ix_(kept, kept)] for _, a in moving
+            ]
             columns = np.array([column for column, _ in moving])
             parts.append(_Part(k, kept, S[np.ix_(kept, kept)], np.array(directions), columns))
         return tuple(parts)
