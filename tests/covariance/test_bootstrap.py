@@ -87,17 +87,17 @@ def test_replicates_depend_on_seed_and_number_alone(fit: CovarianceResult, data:
 
 def test_spread_is_the_sampling_distribution(fit: CovarianceResult, data: pd.DataFrame) -> None:
     """In a balanced design sigma^2 and the grand mean have known distributions."""
-    boot = mfx.bootstrap(fit, data, n=300, seed=1)
+    boot = mfx.bootstrap(fit, data, n=150, seed=1)
     draws, sigma2 = boot.replicates, fit.varcorr.sigma2
     assert sigma2 is not None
     # sigma^2 is chi-squared on 24 degrees of freedom unless the batch variance is 0 (then on more).
     inside = draws["var_(Intercept)|Batch"] > 0
     assert 0.85 < inside.mean() < 1
     assert draws.loc[inside, "sigma^2"].mean() == pytest.approx(
-        sigma2, abs=3.5 * sigma2 * np.sqrt(2 / 24 / 300) + 0.03 * sigma2
+        sigma2, abs=3.5 * sigma2 * np.sqrt(2 / 24 / 150) + 0.03 * sigma2
     )
-    # A standard deviation over 300 draws is good to 1 / sqrt(600).
-    assert draws["(Intercept)"].std() == pytest.approx(fit.fixef_se.iloc[0], rel=3.5 / np.sqrt(600))
+    # A standard deviation over 150 draws is good to 1 / sqrt(300).
+    assert draws["(Intercept)"].std() == pytest.approx(fit.fixef_se.iloc[0], rel=3.5 / np.sqrt(300))
     np.testing.assert_allclose(draws["sigma"] ** 2, draws["sigma^2"])
 
 

@@ -1,9 +1,12 @@
-"""Wald intervals and intraclass correlations."""
+"""Wald intervals, and intraclass correlations."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import goldens
 import numpy as np
+import pandas as pd
 import pytest
 
 import mixedfx as mfx
@@ -36,6 +39,59 @@ def test_covariances() -> None:
         assert sd[limit] ** 2 == pytest.approx(row[limit])
     covariance = frame.query("parameter == 'covariance'").iloc[0]
     assert covariance["lower"] < covariance["estimate"] < covariance["upper"]
+
+
+def test_correlations() -> None:
+    """On Fisher's scale, with the standard error of atanh(rho) by differences of the covariances."""
+    golden = goldens.load("sleepstudy_reml")
+    fit = mfx.learn_covariance(golden.formula, golden.data())
+    (row,) = wald_intervals(fit).query("parameter == 'correlation'").itertuples()
+    v1, v2, c, _ = entries = fit.standard_errors["vcov"].to_numpy()
+    assert row.estimate == pytest.approx(c / np.sqrt(v1 * v2))
+
+    def fisher(at: np.ndarray) -> float:
+        return float(np.arctanh(at[2] / np.sqrt(at[0] * at[1])))
+
+    steps = 1e-5 * np.diag(entries)
+    slope = np.array([(fisher(entries + h) - fisher(entries - h)) / (2 * h.sum()) for h in steps])
+    covariance = fit.varcorr_covariance
+    assert covariance is not None
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), fit.standard_errors["se"])
+    reach = 1.959964 * np.sqrt(slope @ covariance @ slope)
+    assert np.arctanh(row.lower) == pytest.approx(fisher(entries) - reach, rel=1e-6)
+    assert np.arctanh(row.upper) == pytest.approx(fisher(entries) + reach, rel=1e-6)
+    # Information of 18 subjects about a correlation: the profile is close.
+    (profile,) = mfx.confint(fit, golden.data(), parameters="correlation").itertuples()
+    assert row.upper == pytest.approx(profile.upper, abs=0.1)
+
+
+def test_correlations_of_the_other_results(tmp_path: Path) -> None:
+    """Laplace fits, per-factor fits and loaded ones know the covariance of their covariances too."""
+    golden = goldens.load("soup_slopes")
+    fit = mfx.learn_covariance(golden.formula, golden.data(), family="cumulative")
+    fit.save(tmp_path)
+    loaded = mfx.load_covariance(tmp_path)
+    pd.testing.assert_frame_equal(loaded.intervals(), fit.intervals())
+    (row,) = fit.intervals().query("parameter == 'correlation'").itertuples()
+    assert -1 < row.lower < row.estimate < row.upper < 1
+    data = mfx.datasets.load_insteval()
+    sample = mfx.Subsample(n_rows=3000, seed=1)
+    fit = mfx.learn_covariance("y ~ 1 + (1 + service | d) + (1 | s)", data, subsample=sample)
+    assert fit.fits
+    covariance = fit.varcorr_covariance
+    assert covariance is not None
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), fit.standard_errors["se"])
+    for name in ("d", "s"):
+        own = fit.fits[name].intervals().query("grp == @name").reset_index(drop=True)
+        pd.testing.assert_frame_equal(fit.intervals().query("grp == @name").reset_index(drop=True), own)
+
+
+def test_choice_of_parameters() -> None:
+    golden = goldens.load("dyestuff")
+    fit = mfx.learn_covariance(golden.formula, golden.data())
+    table = mfx.confint(fit, method="wald", parameters=["sigma", "fixed"])
+    expected = wald_intervals(fit).query("grp == 'fixed' or (grp == 'Residual' and parameter == 'sd')")
+    pd.testing.assert_frame_equal(table, expected.reset_index(drop=True))
 
 
 def test_thresholds_and_boundaries() -> None:
