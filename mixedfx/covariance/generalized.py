@@ -22,7 +22,7 @@ from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
-from mixedfx.families import Family
+from mixedfx.families import Family, get_family
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
@@ -210,4 +210,6 @@ def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[Quadratu
 def threshold_names(design: Design) -> list[str]:
     """Names of the thresholds between the response's categories, none for other responses."""
     levels = design.response_levels
-    return [] if levels is None else [f"{low}|{high}" for low, high in pairwise(levels)]
+    if levels is None or not get_family(design.spec.family).has_thresholds:
+        return []
+    return [f"{low}|{high}" for low, high in pairwise(levels)]

@@ -27,7 +27,7 @@ def quantities(varcorr: VarCorr, fixef: pd.Series, thresholds: pd.Series | None)
 
     Examples
     --------
-    >>> vc = VarCorr.from_frame(pd.DataFrame({"grp": ["g"], "var1": ["(Intercept)"], "vcov": [4.0]}))
+    >>> vc = VarCorr.from_frame(pd.DataFrame({"grp": "g", "var1": "(Intercept)", "var2": None, "vcov": [4.0]}))
     >>> quantities(vc, pd.Series({"x": 1.5}), None)[["grp", "parameter", "estimate"]].to_numpy().tolist()
     [['fixed', 'coefficient', 1.5], ['g', 'variance', 4.0], ['g', 'sd', 2.0]]
     """
@@ -45,7 +45,7 @@ def names(table: pd.DataFrame) -> list[str]:
 
     Examples
     --------
-    >>> vc = VarCorr.from_frame(pd.DataFrame({"grp": ["g"], "var1": ["(Intercept)"], "vcov": [4.0]}))
+    >>> vc = VarCorr.from_frame(pd.DataFrame({"grp": "g", "var1": "(Intercept)", "var2": None, "vcov": [4.0]}))
     >>> names(quantities(vc, pd.Series({"x": 1.5}), None))
     ['x', 'var_(Intercept)|g', 'sd_(Intercept)|g']
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -216,3 +217,7 @@ def test_settings(fit: CovarianceResult, data: pd.DataFrame) -> None:
         mfx.bootstrap(fit, data.iloc[:20], n=1)
     with pytest.raises(SettingError, match="one a factor"):
         mfx.bootstrap(replace(fit, fits={"Batch": fit}), data, n=1)
+
+
+def test_examples() -> None:
+    assert doctest.testmod(module).failed == 0

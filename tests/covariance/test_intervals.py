@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import goldens
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 import mixedfx as mfx
+from mixedfx.covariance import intervals
 from mixedfx.covariance.icc import intraclass_correlation
 from mixedfx.covariance.intervals import wald_intervals
 
@@ -128,3 +130,7 @@ def test_intraclass_correlation_is_for_intercepts() -> None:
     golden = goldens.load("sleepstudy_reml")
     with pytest.raises(mfx.errors.SettingError, match=r"'Subject' has slopes \(Days\)"):
         intraclass_correlation(mfx.learn_covariance(golden.formula, golden.data()))
+
+
+def test_examples() -> None:
+    assert doctest.testmod(intervals).failed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 
 import mixedfx as mfx
-from mixedfx.covariance import held
+from mixedfx.covariance import confint, held
 from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.held import GaussianCoefficientProfile, Profile, VarianceProfile
 from mixedfx.covariance.held_correlation import CorrelationProfile
@@ -359,3 +360,19 @@ def test_a_profile_that_cannot_be_followed_is_named(monkeypatch: pytest.MonkeyPa
     with pytest.warns(ConvergenceWarning, match=r"'\(Intercept\)' could not be followed"):
         table = mfx.confint(fit, data, parameters="fixed")
     assert table[["lower", "upper"]].isna().all(axis=None)
+
+
+def test_examples() -> None:
+    assert doctest.testmod(confint).failed == 0
+
+
+def test_binary_responses_with_labels() -> None:
+    """Two categories, but no threshold: the rows of the table are the intercept and the rest."""
+    golden = goldens.load("verbagg_laplace")
+    data = golden.data()
+    fit = mfx.learn_covariance(golden.formula, data, family="bernoulli")
+    name = fit.fixef.index[1]
+    (row,) = mfx.confint(fit, data, parameters=name).itertuples()
+    assert row.estimate == pytest.approx(fit.fixef[name], abs=1e-5)
+    wald = fit.intervals().query("var1 == @name").iloc[0]
+    assert row.upper == pytest.approx(wald["upper"], abs=0.05 * (wald["upper"] - wald["lower"]))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from mixedfx.covariance import quantities as module
 from mixedfx.covariance.quantities import chosen, names, quantities
 from mixedfx.errors import SettingError
 from mixedfx.varcorr import VarCorr
@@ -63,3 +66,7 @@ def test_no_correlation_with_what_does_not_vary() -> None:
     varcorr = VarCorr.from_frame(pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov"]))
     table = quantities(varcorr, pd.Series(dtype=float), None)
     assert np.isnan(table.set_index("parameter").loc["correlation", "estimate"])
+
+
+def test_examples() -> None:
+    assert doctest.testmod(module).failed == 0
