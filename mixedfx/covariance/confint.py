@@ -93,7 +93,7 @@ def confint(
     >>> data = mfx.datasets.load_verbagg()
     >>> fit = mfx.learn_covariance("r2 ~ 1 + (1 | id) + (1 | item)", data, family="bernoulli")
     >>> mfx.confint(fit, data, parameters="sd")[["grp", "lower", "upper"]].round(2).to_numpy().tolist()
-    [['id', 1.17, 1.45], ['item', 0.9, 1.61]]
+    [['id', 1.24, 1.52], ['item', 0.86, 1.55]]
     """
     check_level(level)
     if method == "wald":
