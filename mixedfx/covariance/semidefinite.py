@@ -83,11 +83,28 @@ def _step_in_cone(
     s = score[free] * unit
     cone = _Cone(space, phi, free, unit)
     d = np.linalg.solve(Q, s)
+    if with_sigma and cone.sigma2_room(cone.at(d)) <= 0:
+        step = _with_least_sigma2(space, phi, score, information)
+        if float(score[-1] - information[-1] @ (step.phi - phi)) <= 0:  # sigma^2 wants no other place
+            return step
     if not cone.inside(d):
         d = cone.snapped(_central_path(cone, Q, s))
     new = phi.copy()
     new[free] += unit * d
     return Step(new, float(s @ d - 0.5 * d @ Q @ d))
+
+
+def _with_least_sigma2(space: ParameterSpace, phi: Floats, score: Floats, information: Floats) -> Step:
+    """The step that takes sigma^2 as far down as one may, and the others where the model then wants them.
+
+    The barrier has no part in it: so near the pole sigma^2 and its standard error are far apart.
+    """
+    start = phi.copy()
+    start[-1] *= SIGMA2_SHRINK
+    score_there = score - information[:, -1] * (start[-1] - phi[-1])
+    step = _step_in_cone(space, start, score_there, information, with_sigma=False)
+    moved = step.phi - phi
+    return Step(step.phi, float(score @ moved - 0.5 * moved @ information @ moved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +185,8 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
             assert at is not None
             value, gradient, hessian = at
             slope = Q @ d - s + mu * gradient
-            newton = -np.linalg.solve(Q + mu * hessian, slope)
+            # Least squares: where rounding has spoilt the information the matrix can be singular.
+            newton = -np.linalg.lstsq(Q + mu * hessian, slope, rcond=None)[0]
             decrement = -float(slope @ newton)
             if decrement < 1e-3 * mu:
                 break
