@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from oracle import DenseModel
 
 from mixedfx.design import Design, build_design
+from mixedfx.linalg.layout import RowLayout
+from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -91,3 +94,22 @@ def model(kind: str, seed: int, *, singular: bool = False, family: str = "gaussi
             root[:, 0] = 0.0
         sigmas[term.name] = root @ root.T
     return Model(formula, data, design, sigmas, float(rng.uniform(0.5, 2.0)))
+
+
+def dense_order(layout: RowLayout, dense: DenseModel) -> np.ndarray:
+    """Positions in the dense coefficient vector (factors, then beta) of (eliminated, rest)."""
+    names = [block.name for block in layout.blocks]
+    n = dense.Z.shape[1]
+    return np.concatenate(
+        [*(np.arange(n)[dense.blocks[name]] for name in names), n + np.arange(dense.p)]
+    ).astype(int)
+
+
+def in_lower_coordinates(m: Model) -> DenseModel:
+    """The dense model with the package's triangular Lambda, so that u means the same."""
+    dense = DenseModel.of(m.design.predictors, m.sigmas)
+    Lambda = dense.Lambda.copy()
+    for term in m.design.predictors.terms:
+        block = dense.blocks[term.name]
+        Lambda[block, block] = np.kron(np.eye(term.grouping.n_levels), lower_factor(m.sigmas[term.name]))
+    return DenseModel(dense.X, dense.Z, Lambda, dense.offset, dense.blocks)

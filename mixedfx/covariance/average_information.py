@@ -10,11 +10,15 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.parameters import ParameterSpace
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
+from mixedfx.errors import ConvergenceError
 
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
+
+BOUNDARY = 1e-6
+"""Share of a variance: a step that leaves less goes to the boundary."""
 
 
 class LikelihoodPoint(Protocol):
@@ -79,7 +83,7 @@ def maximise[P: LikelihoodPoint](
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
     memory: int = 1,
-    tol: float = 1e-10,
+    tol: float = 1e-11,
     max_iterations: int = 100,
 ) -> Optimum[P]:
     """Step until the predicted gain in log-likelihood is below `tol`.
@@ -113,12 +117,12 @@ def maximise[P: LikelihoodPoint](
         slope = float(gradient @ (step.phi - phi))
         t = 1.0
         while True:
-            trial = phi + t * (step.phi - phi) if t < 1.0 else step.phi
+            trial = phi + t * (step.phi - phi) if t < 1.0 else _on_geodesics(space, phi, step.phi, held)
             if refuse is not None:
                 refuse(trial)
-            there = here.move(trial)
+            there = _moved(here, trial)
             evaluations += 1
-            if there.loglik >= here.loglik + 1e-4 * t * slope - noise:
+            if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
                 break
             if t < 1e-6:
                 return Optimum(
@@ -128,6 +132,43 @@ def maximise[P: LikelihoodPoint](
         previous = phi, gradient
         phi, here = trial, there
     raise AssertionError("unreachable")
+
+
+def _moved[P: LikelihoodPoint](here: P, vector: Floats) -> P | None:
+    """The likelihood at `vector`, or None where it can't be computed: the step was too long."""
+    try:
+        return here.move(vector)
+    except ConvergenceError:
+        return None
+
+
+def _on_geodesics(space: ParameterSpace, phi: Floats, target: Floats, held: Sequence[int]) -> Floats:
+    """Where a step leads when it bends: Sigma exp(Sigma^-1 dSigma) instead of Sigma + dSigma.
+
+    Likelihoods are closer to quadratic in the logarithm of a variance than in the variance, so that a long step lands
+    nearer to the optimum; short ones are the same to second order. Straight are steps to or from the boundary, those
+    that more than double a variance, those of a matrix with entries that are held, and all of sigma^2, which the data
+    know well.
+    """
+    size = space.size
+    here, there = space.point(phi[:size]), space.point(target[:size])
+    rigid = {space.entries[a].term for a in held if a < len(space.entries)}
+    pairs = enumerate(zip(here.matrices, there.matrices, strict=True))
+    matrices = [T if k in rigid else _bent(S, T) for k, (S, T) in pairs]
+    return np.concatenate([space.vector(Covariances(tuple(matrices), there.sigma2)), target[size:]])
+
+
+def _bent(S: Floats, T: Floats) -> Floats:
+    try:
+        L = np.linalg.cholesky(S)
+    except np.linalg.LinAlgError:
+        return T
+    inverse = np.linalg.inv(L)
+    values, vectors = np.linalg.eigh(inverse @ (T - S) @ inverse.T)
+    if not -1.0 + BOUNDARY < values[0] <= values[-1] <= 1.0:
+        return T
+    root = L @ vectors
+    return (root * np.exp(values)) @ root.T
 
 
 def _with_secants(information: Floats, secants: list[tuple[Floats, Floats]]) -> Floats:

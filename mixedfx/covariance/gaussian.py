@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
-from mixedfx.covariance.traces import level_traces
+from mixedfx.covariance.traces import exact_traces
 from mixedfx.design import Design
-from mixedfx.linalg.dense import DenseReduced, dense_reduced
-from mixedfx.linalg.elimination import Elimination, eliminate
+from mixedfx.linalg.cross_products import CrossProducts
+from mixedfx.linalg.exact_system import ExactSystem
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
@@ -45,6 +45,7 @@ class GaussianProblem:
     """
 
     operator: RowOperator
+    cross: CrossProducts
     space: ParameterSpace
     y: Floats
     weights: Floats
@@ -53,11 +54,18 @@ class GaussianProblem:
 
     @classmethod
     def of(cls, design: Design, *, reml: bool) -> GaussianProblem:
-        layout = arrange(design.predictors)
+        operator = row_operator(arrange(design.predictors))
+        order = operator.layout.order
         coefficients, residuals = least_squares(design)
         space = ParameterSpace.of(design.predictors.terms)
-        order = layout.order
-        return cls(row_operator(layout), space, residuals[order], design.weights[order], reml, coefficients)
+        weights = design.weights[order]
+        cross = CrossProducts.of(operator, weights)
+        return cls(operator, cross, space, residuals[order], weights, reml, coefficients)
+
+    @cached_property
+    def response_products(self) -> Parts:
+        """D'W0 y, one column."""
+        return self.operator.rmatvec((self.weights * self.y)[:, None])
 
     @property
     def layout(self) -> RowLayout:
@@ -68,8 +76,7 @@ class GaussianProblem:
         names = [term.name for term in self.space.terms]
         factors = {n: lower_factor(S) for n, S in zip(names, point.matrices, strict=True)}
         lambdas = Lambdas.of(self.layout, factors)
-        elimination = eliminate(self.operator, lambdas, self.weights / point.sigma2)
-        return GaussianPoint(self, point, elimination, dense_reduced(elimination))
+        return GaussianPoint(self, point, ExactSystem.at(self.cross, lambdas, 1.0 / point.sigma2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +85,7 @@ class GaussianPoint:
 
     problem: GaussianProblem
     point: Covariances
-    elimination: Elimination
-    dense: DenseReduced
+    system: ExactSystem
 
     @property
     def vector(self) -> Floats:
@@ -93,19 +99,18 @@ class GaussianPoint:
     @cached_property
     def _solution(self) -> tuple[Parts, Floats]:
         """(u and beta hat, residuals y - D Lambda u, shape (N,))."""
-        y = self.problem.y[:, None]
-        rhs = self.elimination.lambdas.transpose_times(
-            self.problem.operator.rmatvec(self.elimination.omega[:, None] * y)
+        lambdas, products = self.system.lambdas, self.problem.response_products
+        rhs = lambdas.transpose_times(
+            Parts(products.e / self.point.sigma2, products.rest / self.point.sigma2)
         )
-        x_rest = self.dense.solve(self.elimination.reduce(rhs))
-        solution = self.elimination.recover(rhs, x_rest)
-        fitted = self.problem.operator.matvec(self.elimination.lambdas.times(solution))
+        solution = self.system.solve(rhs)
+        fitted = self.problem.operator.matvec(lambdas.times(solution))
         return solution, self.problem.y - fitted[:, 0]
 
-    @property
+    @cached_property
     def Py(self) -> Floats:
         """P y = W (y - X beta - Z b), shape (N,)."""
-        return self.elimination.omega * self._solution[1]
+        return self.problem.weights * self._solution[1] / self.point.sigma2
 
     @property
     def beta(self) -> Floats:
@@ -116,7 +121,7 @@ class GaussianPoint:
     @cached_property
     def b(self) -> dict[str, Floats]:
         """Conditional modes, factor -> (J, q)."""
-        return _by_factor(self.elimination.lambdas, self.elimination.lambdas.times(self._solution[0]))
+        return _by_factor(self.system.lambdas, self.system.lambdas.times(self._solution[0]))
 
     @property
     def loglik(self) -> float:
@@ -130,8 +135,8 @@ class GaussianPoint:
         logdet_V = (
             n * np.log(self.point.sigma2)
             - np.log(problem.weights).sum()
-            + self.elimination.logdet_e
-            + self.dense.logdet_random
+            + self.system.logdet_e
+            + self.system.dense.logdet_random
         )
         # y'Py as a sum of squares: the product itself would lose digits where the fit is close.
         u, residual = self._solution
@@ -139,14 +144,14 @@ class GaussianPoint:
         quadratic = float(residual @ self.Py + np.vdot(u.e, u.e) + np.vdot(random, random))
         degrees = n - p if problem.reml else n
         value = logdet_V + quadratic + degrees * np.log(2 * np.pi)
-        return -0.5 * float(value + (self.dense.logdet_fixed if problem.reml else 0.0))
+        return -0.5 * float(value + (self.system.dense.logdet_fixed if problem.reml else 0.0))
 
     def beta_covariance(self) -> Floats:
         """(X'V^-1 X)^-1, shape (p, p)."""
         start = self.problem.layout.beta_start
         unit = np.zeros((self.problem.layout.n_rest, self.problem.layout.p))
         unit[start:] = np.eye(self.problem.layout.p)
-        return self.dense.solve(unit)[start:]
+        return self.system.dense.solve(unit)[start:]
 
     def gradient(self) -> Floats:
         """d loglik/d phi in the order of the parameter space."""
@@ -165,20 +170,22 @@ class GaussianPoint:
 
     def average_information(self) -> Floats:
         """AI, shape (n, n), in the order of the parameter space."""
-        layout, omega = self.problem.layout, self.elimination.omega
+        # F by rows, not by cross products, which square the condition of features far from their origin.
         F = self.problem.operator.matvec(self._working_coefficients())
         F[:, -1] = self._solution[1] / self.point.sigma2
-        in_b = self.problem.operator.rmatvec(omega[:, None] * F)
-        reduced = self.elimination.reduce(self.elimination.lambdas.transpose_times(in_b))
-        half = self.dense.half_solve(reduced)
-        sums = in_b.e.reshape(layout.n_levels, layout.q, -1)
-        eliminated = np.einsum("jam,jab,jbn->mn", sums, self.elimination.M, sums, optimize=True)
-        return 0.5 * (F.T @ (omega[:, None] * F) - eliminated - half.T @ half)
+        weighted = (self.problem.weights / self.point.sigma2)[:, None] * F
+        in_u = self.system.lambdas.transpose_times(self.problem.operator.rmatvec(weighted))
+        return 0.5 * (F.T @ weighted - self.system.inner_products(in_u))
+
+    @cached_property
+    def _scores_of_rows(self) -> Parts:
+        """D' P y."""
+        return self.problem.operator.rmatvec(self.Py[:, None])
 
     @cached_property
     def _level_scores(self) -> dict[str, Floats]:
         """g_kj = Z_kj' P y, factor -> (J, q)."""
-        return _by_factor(self.elimination.lambdas, self.problem.operator.rmatvec(self.Py[:, None]))
+        return _by_factor(self.system.lambdas, self._scores_of_rows)
 
     def _working_coefficients(self) -> Parts:
         """Columns a with Z a = f for every free entry of a Sigma, and a zero column for sigma^2."""
@@ -197,16 +204,7 @@ class GaussianPoint:
 
     def _traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
-        elimination, operator = self.elimination, self.problem.operator
-        H = elimination.lambdas.rest_sandwich(self.dense.inverse(with_fixed=self.problem.reml))
-        explained = operator.level_quadratic(elimination.omega, H)
-        blocks, M = elimination.blocks.e, elimination.M
-        return level_traces(elimination.lambdas, blocks, M, H, explained, self._reduced)
-
-    def _reduced(self) -> Floats:
-        """D_o' T_e D_o, full."""
-        G = self.problem.operator.dense_reduced(self.elimination.omega, self.elimination.M)
-        return np.tril(G) + np.tril(G, -1).T
+        return exact_traces(self.system, with_fixed=self.problem.reml)
 
 
 def least_squares(design: Design) -> tuple[Floats, Floats]:

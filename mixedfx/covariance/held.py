@@ -8,7 +8,7 @@ cannot move alone: its path stretches its coefficient, covariances included, whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -216,14 +216,9 @@ class GaussianCoefficientProfile:
     def hold(self, value: float, near: Held | None) -> Held:
         """See `Profile`."""
         start = self.search.optimum.at.point if near is None else near.at.point
-        problem = GaussianProblem(
-            self.without.operator,
-            self.without.space,
-            self.without.y - value * self.x,
-            self.without.weights,
-            False,
-            self.without.least_squares - value * self.x_on_others,
-        )
+        y = self.without.y - value * self.x
+        coefficients = self.without.least_squares - value * self.x_on_others
+        problem = replace(self.without, y=y, least_squares=coefficients)
         found = self.search.maximum(problem.at(start), ())
         if found is None:
             return Held(value, np.inf, np.nan, self.search.optimum.at)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.moments import moment_start
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
@@ -52,34 +53,8 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
     check_fixed_effects(design, problem)
-    first = starting_point(problem, design) if start is None else _from_varcorr(start, problem.space)
+    first = moment_start(problem) if start is None else _from_varcorr(start, problem.space)
     return maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
-
-
-def starting_point(problem: GaussianProblem, design: Design) -> Covariances:
-    """Diagonal covariances by the method of moments, one coefficient at a time.
-
-    With r the residuals of least squares on X, s^2 their variance, and sums over a level's rows, a coefficient with
-    feature z alone would give ``E[(sum z r)^2] = tau^2 (sum z^2)^2 + s^2 sum z^2``, which is solved for tau^2. Each
-    gets at least a hundredth of s^2 in this way, and sigma^2 at least a tenth.
-    """
-    predictors, w = design.predictors, design.weights
-    r = problem.layout.in_caller_order(problem.y)
-    total = float(np.average(r**2, weights=w))
-    matrices, explained = [], 0.0
-    for term in predictors.terms:
-        z, codes, J = predictors.z(term), term.grouping.codes, term.grouping.n_levels
-        size = np.maximum((z**2).mean(axis=0), np.finfo(float).tiny)
-        variances = []
-        for i in range(term.q):
-            sums = np.bincount(codes, w * z[:, i] * r, J)
-            squares = np.bincount(codes, w * z[:, i] ** 2, J)
-            noise = total * float(w @ (w * z[:, i] ** 2))
-            moment = (sums @ sums - noise) / max(squares @ squares, np.finfo(float).tiny)
-            variances.append(np.clip(moment * size[i] / term.q, 0.01 * total, total) / size[i])
-        matrices.append(np.diag(variances))
-        explained += float(np.array(variances) @ size)
-    return Covariances(tuple(matrices), max(total - explained, 0.1 * total) * float(np.mean(w)))
 
 
 def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:

@@ -35,8 +35,12 @@ def quantities(varcorr: VarCorr, fixef: pd.Series, thresholds: pd.Series | None)
     if thresholds is not None:
         rows += [(THRESHOLD, name, np.nan, "coefficient", a) for name, a in thresholds.items()]
     for grp, var1, var2, vcov, sdcor in varcorr.to_frame().itertuples(index=False):
-        scales = ("covariance", "correlation") if isinstance(var2, str) else ("variance", "sd")
-        rows += [(grp, var1, var2, scale, value) for scale, value in zip(scales, (vcov, sdcor), strict=True)]
+        if isinstance(var2, str):
+            # A correlation of 1 is so to rounding.
+            rows.append((grp, var1, var2, "covariance", vcov))
+            rows.append((grp, var1, var2, "correlation", np.clip(sdcor, -1.0, 1.0)))
+        else:
+            rows += [(grp, var1, var2, "variance", vcov), (grp, var1, var2, "sd", sdcor)]
     return pd.DataFrame(rows, columns=[*LABELS, "estimate"]).astype({"estimate": float})
 
 

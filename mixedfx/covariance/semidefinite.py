@@ -100,11 +100,30 @@ def _step_in_cone(
     s = score[free] * unit
     cone = _Cone(space, phi, free, units)
     d = np.linalg.solve(Q, s)
+    if cone.with_sigma and cone.sigma2_room(d) <= 0:
+        step = _with_least_sigma2(space, phi, score, information, free)
+        if float(score[-1] - information[-1] @ (step.phi - phi)) <= 0:  # sigma^2 wants no other place
+            return step
     if not cone.inside(d):
-        d = cone.snapped(_central_path(cone, Q, s))
+        d = cone.snapped(_central_path(cone, _with_positive_eigenvalues(Q), s))
     new = phi.copy()
     new[free] += unit * d
     return Step(new, float(s @ d - 0.5 * d @ Q @ d))
+
+
+def _with_least_sigma2(
+    space: ParameterSpace, phi: Floats, score: Floats, information: Floats, free: NDArray[np.int64]
+) -> Step:
+    """The step that takes sigma^2 as far down as one may, and the others where the model then wants them.
+
+    The barrier has no part in it: so near the pole sigma^2 and its standard error are far apart.
+    """
+    start = phi.copy()
+    start[-1] *= SIGMA2_SHRINK
+    score_there = score - information[:, -1] * (start[-1] - phi[-1])
+    step = _step_in_cone(space, start, score_there, information, free[:-1])
+    moved = step.phi - phi
+    return Step(step.phi, float(score @ moved - 0.5 * moved @ information @ moved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,9 +234,11 @@ class _Cone:
         if self.with_sigma:
             fall = -self.units[-1] * step[-1] / self.sigma2_room(d)
         for part in self.parts:
-            L = np.linalg.cholesky(part.at(d))
-            half = np.linalg.solve(L, part.change(step))
-            fall = max(fall, -np.linalg.eigvalsh(np.linalg.solve(L, half.T))[0])
+            S = part.at(d)
+            scale = 1.0 / np.sqrt(np.diag(S))
+            values, vectors = np.linalg.eigh(S * np.outer(scale, scale))
+            root = scale[:, None] * vectors / np.sqrt(values)
+            fall = max(fall, -np.linalg.eigvalsh(root.T @ part.change(step) @ root)[0])
         return 1.0 / fall if fall > 0 else np.inf
 
     def barrier_derivatives(self, d: Floats) -> tuple[Floats, Floats]:
@@ -285,7 +306,8 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
             assert value is not None
             gradient, hessian = cone.barrier_derivatives(d)
             slope = Q @ d - s + mu * gradient
-            newton = -np.linalg.solve(Q + mu * hessian, slope)
+            # Least squares: where rounding has spoilt the information the matrix can be singular.
+            newton = -np.linalg.lstsq(Q + mu * hessian, slope, rcond=None)[0]
             decrement = -float(slope @ newton)
             if decrement < 1e-3 * mu:
                 break
@@ -304,6 +326,12 @@ def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
             d, value = trial, beyond
         mu *= 0.02
     return d
+
+
+def _with_positive_eigenvalues(Q: Floats) -> Floats:
+    """Rounding can leave the information with negative eigenvalues, along which the model would rise for ever."""
+    values, vectors = np.linalg.eigh(Q)
+    return (vectors * np.maximum(values, 1e-12)) @ vectors.T
 
 
 def _is_variance(entry: Entry) -> bool:

@@ -22,19 +22,33 @@ class DenseReduced:
 
     Attributes
     ----------
-    reduction
-        What was reduced.
+    n_random
+        Coefficients of the remaining factors: where beta begins.
     U
-        Upper Cholesky factor of S, shape (n, n) with n = ``layout.alpha_start``.
+        Upper Cholesky factor of S, shape (n, n).
     """
 
-    reduction: Reduction
+    n_random: int
     U: Floats
 
-    @property
-    def n_random(self) -> int:
-        """Coefficients of the remaining factors: where beta begins."""
-        return self.reduction.operator.layout.beta_start
+    @classmethod
+    def of(cls, S: Floats, n_random: int) -> DenseReduced:
+        """Factor S, of which the lower triangle is read, in its own memory.
+
+        Raises
+        ------
+        ConvergenceError
+            S is not positive definite to rounding: fixed effects are collinear given the random ones.
+        """
+        try:
+            # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
+            U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+        except scipy.linalg.LinAlgError as error:
+            raise ConvergenceError(
+                "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
+                "scales that differ by many powers of ten?"
+            ) from error
+        return cls(n_random, U)
 
     @property
     def logdet_random(self) -> float:
@@ -54,40 +68,31 @@ class DenseReduced:
         """U'^-1 b, so that its crossproduct is b'S^-1 b."""
         return scipy.linalg.solve_triangular(self.U, b, trans=1, check_finite=False)
 
+    def inverse_triangle(self, *, with_fixed: bool) -> Floats:
+        """The lower triangle of S^-1, zeros above it; without beta, the inverse of S without beta (C_bb's part)."""
+        n = len(self.U) if with_fixed else self.n_random
+        if not n:
+            return np.zeros((0, 0))
+        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
+        upper, _ = potri(self.U[:n, :n], lower=0)
+        # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
+        return upper.T
+
     def inverse(self, *, with_fixed: bool) -> Floats:
         """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
         from mixedfx.linalg.dense_kernels import mirror_lower
 
-        n = len(self.U) if with_fixed else self.n_random
+        triangle = self.inverse_triangle(with_fixed=with_fixed)
         inverse = np.zeros((len(self.U), len(self.U)))
-        if n:
-            (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-            upper, _ = potri(self.U[:n, :n], lower=0)
-            # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
-            inverse[:n, :n] = upper.T
-            mirror_lower(inverse[:n])
+        inverse[: len(triangle), : len(triangle)] = triangle
+        mirror_lower(inverse[: len(triangle)])
         return inverse
 
 
 def dense_reduced(reduction: Reduction) -> DenseReduced:
-    """Form S by `RowOperator.dense_reduced` and factor it.
-
-    Raises
-    ------
-    ConvergenceError
-        S is not positive definite to rounding: fixed effects are collinear given the random ones.
-    """
+    """Form S by `RowOperator.dense_reduced` and factor it; raises what `DenseReduced.of` does."""
     G = reduction.operator.dense_reduced(reduction.omega, reduction.M)
-    S = scaled_with_penalty(G, reduction.lambdas)
-    try:
-        # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-        U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
-    except scipy.linalg.LinAlgError as error:
-        raise ConvergenceError(
-            "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
-            "scales that differ by many powers of ten?"
-        ) from error
-    return DenseReduced(reduction, U)
+    return DenseReduced.of(scaled_with_penalty(G, reduction.lambdas), reduction.operator.layout.beta_start)
 
 
 def scaled_with_penalty(G: Floats, lambdas: Lambdas) -> Floats:

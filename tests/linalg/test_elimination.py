@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import DenseModel
-from problems import FORMULAS, Model, model
+from problems import FORMULAS, Model, dense_order, in_lower_coordinates, model
 
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.lambdas import Lambdas
-from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.layout import arrange
 from mixedfx.linalg.operator import NumbaOperator, Parts
 from mixedfx.linalg.reduced import reduced_system
 from mixedfx.varcorr import lower_factor
@@ -24,25 +23,6 @@ def eliminated(m: Model, omega: np.ndarray, eliminate_factor: str | None = None)
     layout = arrange(m.design.predictors, eliminate_factor)
     lambdas = Lambdas.of(layout, {name: lower_factor(S) for name, S in m.sigmas.items()})
     return eliminate(NumbaOperator(layout), lambdas, omega[layout.order])
-
-
-def dense_order(layout: RowLayout, dense: DenseModel) -> np.ndarray:
-    """Positions in the dense coefficient vector (factors, then beta) of (eliminated, rest)."""
-    names = [block.name for block in layout.blocks]
-    n = dense.Z.shape[1]
-    return np.concatenate(
-        [*(np.arange(n)[dense.blocks[name]] for name in names), n + np.arange(dense.p)]
-    ).astype(int)
-
-
-def in_lower_coordinates(m: Model) -> DenseModel:
-    """The dense model with the package's triangular Lambda, so that u means the same."""
-    dense = DenseModel.of(m.design.predictors, m.sigmas)
-    Lambda = dense.Lambda.copy()
-    for term in m.design.predictors.terms:
-        block = dense.blocks[term.name]
-        Lambda[block, block] = np.kron(np.eye(term.grouping.n_levels), lower_factor(m.sigmas[term.name]))
-    return DenseModel(dense.X, dense.Z, Lambda, dense.offset, dense.blocks)
 
 
 @settings(deadline=None, max_examples=40)

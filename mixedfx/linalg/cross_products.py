@@ -1,0 +1,223 @@
+"""D'WD at weights that never change, formed once: what a gaussian model needs of its rows, whatever its covariances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, tril
+
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RowLayout, bounds
+from mixedfx.linalg.operator import RowOperator
+from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossPattern:
+    """Which columns of the rest the rows of each eliminated level touch.
+
+    Attributes
+    ----------
+    ptr, index
+        int64 (J + 1,) and int32 (nnz,): level j touches ``index[ptr[j]:ptr[j + 1]]``, rising.
+    column_ptr, column_at, column_level
+        The entries column by column: column c has ``column_ptr[c]:column_ptr[c + 1]``, each with its place in `index`
+        and its level.
+    work
+        float64 (n + 1,): pairs of columns that meet, cumulated over the columns: what a kernel does up to there.
+    """
+
+    ptr: NDArray[np.int64]
+    index: NDArray[np.int32]
+    column_ptr: NDArray[np.int64]
+    column_at: NDArray[np.int32]
+    column_level: NDArray[np.int32]
+    work: Floats
+
+    @classmethod
+    def of(cls, layout: RowLayout) -> CrossPattern:
+        """From the codes of the rows."""
+        blocks = [
+            *((b.n_levels, b.q) for b in layout.rest),
+            (1, layout.p),
+        ]  # beta: one level that all rows have
+        levels = bounds(n for n, _ in blocks)
+        ids = np.empty((layout.n_rows, len(blocks)), dtype=np.int32)
+        ids[:, -1] = levels[-2]
+        for k, codes in enumerate(layout.codes):
+            ids[:, k] = codes + levels[k]
+        shape = (layout.n_levels, int(levels[-1]))
+        touched = csr_array((np.ones(ids.size, dtype=np.bool_), ids.ravel(), layout.ptr * len(blocks)), shape)
+        touched.sum_duplicates()
+        width = np.repeat([q for _, q in blocks], [n for n, _ in blocks])
+        first = np.concatenate([[0], np.cumsum(width)])
+        each = width[touched.indices]
+        ends = np.concatenate([[0], np.cumsum(each)])
+        index = np.repeat(first[touched.indices] - ends[:-1], each) + np.arange(ends[-1])
+        ptr = ends[touched.indptr].astype(np.int64)
+        shape = (layout.n_levels, layout.alpha_start)
+        by_column = csr_array((np.arange(len(index), dtype=np.int32), index, ptr), shape).tocsc()
+        earlier = by_column.data - ptr[by_column.indices] + 1
+        work = np.concatenate([[0.0], np.cumsum(earlier, dtype=np.float64)])[by_column.indptr]
+        return cls(
+            ptr,
+            index.astype(np.int32),
+            by_column.indptr.astype(np.int64),
+            by_column.data.astype(np.int32),
+            by_column.indices.astype(np.int32),
+            work,
+        )
+
+    @property
+    def arguments(self) -> tuple[NDArray, ...]:
+        """As the kernels take it."""
+        return self.ptr, self.index, self.column_ptr, self.column_at, self.column_level
+
+    def runs(self, threads: int, columns: int) -> list[tuple[int, int]]:
+        """The first `columns` columns in runs of about equal work, one a thread."""
+        wanted = np.linspace(0.0, self.work[columns], threads + 1)[1:-1]
+        return list(pairwise([0, *np.searchsorted(self.work[: columns + 1], wanted).tolist(), columns]))
+
+
+@dataclass(frozen=True, eq=False)
+class CrossProducts:
+    """D'WD in b, by the parts of the vectors.
+
+    Attributes
+    ----------
+    layout, pattern
+        The rows, without thresholds, and where they touch.
+    e
+        Z_ej' W Z_ej of the eliminated levels, shape (J, q, q).
+    values
+        Z_ej' W D_o on the pattern, shape (q, nnz).
+    rest
+        D_o' W D_o, sparse and symmetric, shape (n, n).
+    """
+
+    layout: RowLayout
+    pattern: CrossPattern
+    e: Floats
+    values: Floats
+    rest: csr_array
+
+    @classmethod
+    def of(cls, operator: RowOperator, weights: Floats) -> CrossProducts:
+        """From rows with weights (N,), in sorted order."""
+        from mixedfx.linalg import cross_kernels as kernels
+
+        layout = operator.layout
+        pattern = CrossPattern.of(layout)
+        z_e = _features(layout, layout.eliminated.columns)
+        z_o = _features(layout, np.concatenate([*(b.columns for b in layout.rest), layout.fixed_columns]))
+        codes = np.vstack([layout.codes, np.zeros((1, layout.n_rows), dtype=np.int32)])  # beta: one level
+        start = np.array([*(b.start for b in layout.rest), layout.beta_start], dtype=np.int64)
+        width = np.array([*(b.q for b in layout.rest), layout.p], dtype=np.int64)
+        values = np.empty((layout.q, len(pattern.index)))
+        positions = np.empty((thread_count(layout.n_rows), layout.alpha_start), dtype=np.int64)
+        arguments = (layout.ptr, codes, start, width, z_e, z_o, weights, pattern.ptr, pattern.index)
+        over_levels(layout, kernels.cross_values, *arguments, each=[positions, [values] * len(positions)])
+        columns = np.concatenate(
+            [
+                first + own * q + np.arange(q)[:, None]
+                for first, own, q in zip(start, codes, width, strict=True)
+            ]
+        )
+        D = csr_array(
+            (z_o.T.ravel(), columns.T.ravel(), np.arange(layout.n_rows + 1) * len(columns)),
+            (layout.n_rows, layout.alpha_start),
+        )
+        weighted = csr_array(((weights * z_o).T.ravel(), D.indices, D.indptr), D.shape)
+        blocks = operator.diagonal_blocks(weights)
+        return cls(layout, pattern, blocks.e, values, (D.T @ weighted).tocsr())
+
+    @cached_property
+    def _by_coefficient(self) -> list[csr_array]:
+        """Z_e' W D_o, a sparse (J, n) for each coefficient of the eliminated factor."""
+        pattern, shape = self.pattern, (self.layout.n_levels, self.layout.alpha_start)
+        return [csr_array((own, pattern.index, pattern.ptr), shape) for own in self.values]
+
+    def level_sums(self, v: Floats) -> Floats:
+        """Z_e' W D_o v, shape (J, q, m); v (n, m)."""
+        return np.stack([own @ v for own in self._by_coefficient], axis=1)
+
+    def cross(self, e: Floats) -> Floats:
+        """D_o' W Z_e e, shape (n, m); e (J, q, m)."""
+        return np.sum([own.T @ e[:, h] for h, own in enumerate(self._by_coefficient)], axis=0)
+
+    def squared_norms(self) -> Floats:
+        """|Z_i' W Z_l|_F^2 over the random coefficients i, l of `RowLayout.blocks`, Z_i all levels' columns of one."""
+        layout, q = self.layout, self.layout.q
+        number = bounds(b.q for b in layout.blocks)
+        of_column = np.concatenate(
+            [
+                np.tile(np.arange(a, a + b.q), b.n_levels)
+                for a, b in zip(number[1:-1], layout.rest, strict=True)
+            ]
+            + [np.full(layout.p, number[-1])]  # beta's, left out at the end
+        ).astype(np.int64)
+        size = int(number[-1]) + 1
+        out = np.zeros((size, size))
+        out[:q, :q] = (self.e**2).sum(axis=0)
+        for h, values in enumerate(self.values):
+            out[h] += np.bincount(of_column[self.pattern.index], values**2, size)
+            out[q:, h] = out[h, q:]
+        rest = self.rest.tocoo()
+        pairs = of_column[rest.row] * size + of_column[rest.col]
+        out += np.bincount(pairs, rest.data**2, size**2).reshape(size, size)
+        return out[:-1, :-1]
+
+    def transformed(self, T: Floats, lambdas: Lambdas) -> Floats:
+        """T_j' (Z_ej' W D_o) Lambda_o on the pattern, shape (q, nnz); T (J, q, q)."""
+        from mixedfx.linalg import cross_kernels as kernels
+
+        layout, pattern = self.layout, self.pattern
+        factors = [*lambdas.rest, np.eye(layout.p)]
+        width = np.array([len(factor) for factor in factors], dtype=np.int64)
+        stops = np.array([*(b.stop for b in layout.rest), layout.alpha_start], dtype=np.int64)
+        flat = np.concatenate([factor.ravel() for factor in factors])
+        out = np.empty_like(self.values)
+        arguments = (pattern.ptr, pattern.index, self.values, stops, width, bounds(width**2), flat)
+        scaled = per_thread(layout.n_rows, (layout.q, int(width.max())))
+        each = [scaled, [out] * len(scaled)]
+        over_levels(layout, kernels.transformed, *arguments, np.ascontiguousarray(T), each=each)
+        return out
+
+    def schur(self, v: Floats, lambdas: Lambdas, scale: float) -> Floats:
+        """scale Lambda_o' D_o' W D_o Lambda_o - v'v for v (q, nnz) on the pattern, shape (n, n): lower triangle."""
+        from mixedfx.linalg import cross_kernels as kernels
+
+        n, pattern = self.layout.alpha_start, self.pattern
+        own = tril(lambdas.rest_congruent(self.rest), format="coo")
+        G = np.zeros((n, n))
+        G[own.row, own.col] = scale * own.data
+        runs = pattern.runs(thread_count(self.layout.n_rows), n)
+        in_threads([(kernels.less_crossproduct, (*run, *pattern.arguments, v, G)) for run in runs])
+        return G
+
+    def quadratic(self, v: Floats, H: Floats) -> Floats:
+        """sum_j v_j H v_j' for v (q, nnz) on the pattern, shape (q, q); H symmetric, its lower triangle, (m, m).
+
+        H may leave out beta: only the columns it has count.
+        """
+        from mixedfx.linalg import cross_kernels as kernels
+
+        threads, pattern = thread_count(self.layout.n_rows), self.pattern
+        sums = per_thread(self.layout.n_rows, (self.layout.q, self.layout.q), 0.0)
+        s = per_thread(self.layout.n_rows, (self.layout.q,))
+        runs = enumerate(pattern.runs(threads, len(H)))
+        in_threads([(kernels.quadratic, (*run, *pattern.arguments, v, H, s[t], sums[t])) for t, run in runs])
+        return sums.sum(axis=0)
+
+
+def _features(layout: RowLayout, columns: NDArray[np.int32]) -> Floats:
+    """Features of the sorted rows, shape (columns, N); column -1 is 1."""
+    return np.array([layout.feature(int(c)) if c >= 0 else np.ones(layout.n_rows) for c in columns]).reshape(
+        len(columns), layout.n_rows
+    )
