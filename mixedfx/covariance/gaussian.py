@@ -136,7 +136,7 @@ class GaussianPoint:
             n * np.log(self.point.sigma2)
             - np.log(problem.weights).sum()
             + self.system.logdet_e
-            + self.system.dense.logdet_random
+            + self.system.rest.logdet_random
         )
         # y'Py as a sum of squares: the product itself would lose digits where the fit is close.
         u, residual = self._solution
@@ -144,14 +144,11 @@ class GaussianPoint:
         quadratic = float(residual @ self.Py + np.vdot(u.e, u.e) + np.vdot(random, random))
         degrees = n - p if problem.reml else n
         value = logdet_V + quadratic + degrees * np.log(2 * np.pi)
-        return -0.5 * float(value + (self.system.dense.logdet_fixed if problem.reml else 0.0))
+        return -0.5 * float(value + (self.system.rest.logdet_fixed if problem.reml else 0.0))
 
     def beta_covariance(self) -> Floats:
         """(X'V^-1 X)^-1, shape (p, p)."""
-        start = self.problem.layout.beta_start
-        unit = np.zeros((self.problem.layout.n_rest, self.problem.layout.p))
-        unit[start:] = np.eye(self.problem.layout.p)
-        return self.system.dense.solve(unit)[start:]
+        return self.system.rest.fixed_covariance()
 
     def gradient(self) -> Floats:
         """d loglik/d phi in the order of the parameter space."""

@@ -32,15 +32,26 @@ class Connectivity:
 
 def connectivity(layout: RowLayout) -> Connectivity:
     """Components over the levels of all factors: one traversal of the rows."""
+    component = _components(layout)[: layout.n_levels]  # of the eliminated levels, each with its rows
+    rows = np.bincount(component, np.diff(layout.ptr))
+    return Connectivity(int(np.count_nonzero(rows)), float(rows.max() / layout.n_rows))
+
+
+def components_of_rest(layout: RowLayout) -> NDArray[np.int64]:
+    """A number for each column of the remaining factors, shape (n,): equal where rows connect them."""
+    levels = _components(layout)[layout.n_levels :]
+    widths = [np.full(b.n_levels, b.q) for b in layout.rest]
+    return np.repeat(levels, np.concatenate([np.zeros(0, dtype=np.int64), *widths]))
+
+
+def _components(layout: RowLayout) -> NDArray[np.int64]:
+    """The component of each level, those of the eliminated factor first: the number of its first level."""
     from mixedfx.linalg.connectivity_kernel import join
 
     starts = np.cumsum([block.n_levels for block in layout.blocks], dtype=np.int64)
-    levels = int(starts[-1])
-    parent = np.arange(levels, dtype=np.int64)
+    parent = np.arange(int(starts[-1]), dtype=np.int64)
     join(layout.ptr, layout.codes, starts[:-1], parent)
-    component = _roots(parent)[: layout.n_levels]  # of the eliminated levels, each with its rows
-    rows = np.bincount(component, np.diff(layout.ptr), levels)
-    return Connectivity(int(np.count_nonzero(rows)), float(rows.max() / layout.n_rows))
+    return _roots(parent)
 
 
 def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:

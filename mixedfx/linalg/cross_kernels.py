@@ -2,8 +2,9 @@
 
 `ptr`, `index`: the columns of the rest that each level touches, rising, as the rows of a compressed sparse matrix with
 one value a coefficient of the eliminated factor, values (q, nnz). `column_ptr`, `column_at`, `column_level`: the same
-entries column by column. One column of the rest is dealt with at a time, so that the row of the dense matrix that it
-reads or writes stays in the cache, and threads share nothing; the cost is the sum over levels of touched^2 / 2.
+entries column by column. One column of the rest is dealt with at a time, so that the row of the matrix that it reads or
+writes stays in the cache, and threads share nothing; the cost is the sum over levels of touched^2 / 2. Symmetric
+matrices are kept as `mixedfx.linalg.components` describes.
 """
 
 from __future__ import annotations
@@ -64,44 +65,49 @@ def transformed(low, high, ptr, index, values, stops, width, factor_start, facto
 
 
 @kernel
-def less_crossproduct(low, high, ptr, index, column_ptr, column_at, column_level, v, G):
-    """G -= v'v for the columns `low`..`high`, lower triangle; v (q, nnz) as a sparse (J q, n), G (n, n)."""
+def less_crossproduct(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat):
+    """S -= v'v for the columns `low`..`high`, lower triangle; v (q, nnz) as a sparse (J q, columns).
+
+    Entry b of the pattern and column c meet at ``flat[row[c] + place[b]]``.
+    """
     q = v.shape[0]
     for c in range(low, high):
+        at = row[c]
         for t in range(column_ptr[c], column_ptr[c + 1]):
             a = column_at[t]
             begin = ptr[column_level[t]]
             if q == 1:
                 x = v[0, a]
                 for b in range(begin, a + 1):
-                    G[c, index[b]] -= x * v[0, b]
+                    flat[at + place[b]] -= x * v[0, b]
             elif q == 2:
                 x, y = v[0, a], v[1, a]
                 for b in range(begin, a + 1):
-                    G[c, index[b]] -= x * v[0, b] + y * v[1, b]
+                    flat[at + place[b]] -= x * v[0, b] + y * v[1, b]
             else:
                 for h in range(q):
                     x = v[h, a]
                     for b in range(begin, a + 1):
-                        G[c, index[b]] -= x * v[h, b]
+                        flat[at + place[b]] -= x * v[h, b]
 
 
 @kernel
-def quadratic(low, high, ptr, index, column_ptr, column_at, column_level, v, H, s, out):
-    """out += v_c H_cb v_b' summed over the columns c in `low`..`high` and all b, (q, q); H (n, n), its lower triangle.
+def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, s, out):
+    """out += v_c H_cb v_b' summed over the columns c in `low`..`high` and all b, (q, q); H addressed as above.
 
-    v (q, nnz) as a sparse (J q, n). Buffer: s (q,).
+    v (q, nnz) as a sparse (J q, columns). Buffer: s (q,).
     """
     q = v.shape[0]
     for c in range(low, high):
-        own = H[c, c]
+        at = row[c]
         for t in range(column_ptr[c], column_ptr[c + 1]):
             a = column_at[t]
             begin = ptr[column_level[t]]
+            own = flat[at + place[a]]
             for h in range(q):
                 total = 0.0
                 for b in range(begin, a):
-                    total += H[c, index[b]] * v[h, b]
+                    total += flat[at + place[b]] * v[h, b]
                 s[h] = total
             for g in range(q):
                 for h in range(q):

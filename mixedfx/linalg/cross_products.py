@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, tril
 
+from mixedfx.linalg.components import Components
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.operator import RowOperator
@@ -74,15 +76,11 @@ class CrossPattern:
             work,
         )
 
-    @property
-    def arguments(self) -> tuple[NDArray, ...]:
-        """As the kernels take it."""
-        return self.ptr, self.index, self.column_ptr, self.column_at, self.column_level
-
-    def runs(self, threads: int, columns: int) -> list[tuple[int, int]]:
-        """The first `columns` columns in runs of about equal work, one a thread."""
-        wanted = np.linspace(0.0, self.work[columns], threads + 1)[1:-1]
-        return list(pairwise([0, *np.searchsorted(self.work[: columns + 1], wanted).tolist(), columns]))
+    def runs(self, threads: int, first: int, last: int) -> list[tuple[int, int]]:
+        """Columns `first` to `last` in runs of about equal work, one a thread."""
+        wanted = np.linspace(self.work[first], self.work[last], threads + 1)[1:-1]
+        inner = first + np.searchsorted(self.work[first : last + 1], wanted)
+        return list(pairwise([first, *inner.tolist(), last]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +89,8 @@ class CrossProducts:
 
     Attributes
     ----------
-    layout, pattern
-        The rows, without thresholds, and where they touch.
+    layout, pattern, components
+        The rows, without thresholds, where they touch, and how matrices over the rest are kept.
     e
         Z_ej' W Z_ej of the eliminated levels, shape (J, q, q).
     values
@@ -103,6 +101,7 @@ class CrossProducts:
 
     layout: RowLayout
     pattern: CrossPattern
+    components: Components
     e: Floats
     values: Floats
     rest: csr_array
@@ -135,7 +134,7 @@ class CrossProducts:
         )
         weighted = csr_array(((weights * z_o).T.ravel(), D.indices, D.indptr), D.shape)
         blocks = operator.diagonal_blocks(weights)
-        return cls(layout, pattern, blocks.e, values, (D.T @ weighted).tocsr())
+        return cls(layout, pattern, Components.of(layout), blocks.e, values, (D.T @ weighted).tocsr())
 
     @cached_property
     def _by_coefficient(self) -> list[csr_array]:
@@ -190,30 +189,49 @@ class CrossProducts:
         return out
 
     def schur(self, v: Floats, lambdas: Lambdas, scale: float) -> Floats:
-        """scale Lambda_o' D_o' W D_o Lambda_o - v'v for v (q, nnz) on the pattern, shape (n, n): lower triangle."""
+        """scale Lambda_o' D_o' W D_o Lambda_o - v'v for v (q, nnz) on the pattern, as `Components` keeps it."""
         from mixedfx.linalg import cross_kernels as kernels
 
-        n, pattern = self.layout.alpha_start, self.pattern
         own = tril(lambdas.rest_congruent(self.rest), format="coo")
-        G = np.zeros((n, n))
-        G[own.row, own.col] = scale * own.data
-        runs = pattern.runs(thread_count(self.layout.n_rows), n)
-        in_threads([(kernels.less_crossproduct, (*run, *pattern.arguments, v, G)) for run in runs])
-        return G
+        flat = np.zeros(self.components.entries)
+        flat[self.components.address(own.row, own.col)] = scale * own.data
+        in_threads([(kernels.less_crossproduct, (*run, v, flat)) for run in self._runs(with_fixed=True)])
+        return flat
 
-    def quadratic(self, v: Floats, H: Floats) -> Floats:
-        """sum_j v_j H v_j' for v (q, nnz) on the pattern, shape (q, q); H symmetric, its lower triangle, (m, m).
+    def quadratic(self, v: Floats, H: Floats, *, with_fixed: bool) -> Floats:
+        """sum_j v_j H v_j' for v (q, nnz) on the pattern, shape (q, q); H as `Components` keeps it.
 
-        H may leave out beta: only the columns it has count.
+        `with_fixed`: beta's columns count as well.
         """
         from mixedfx.linalg import cross_kernels as kernels
 
-        threads, pattern = thread_count(self.layout.n_rows), self.pattern
-        sums = per_thread(self.layout.n_rows, (self.layout.q, self.layout.q), 0.0)
-        s = per_thread(self.layout.n_rows, (self.layout.q,))
-        runs = enumerate(pattern.runs(threads, len(H)))
-        in_threads([(kernels.quadratic, (*run, *pattern.arguments, v, H, s[t], sums[t])) for t, run in runs])
+        runs = self._runs(with_fixed=with_fixed)
+        sums, s = np.zeros((len(runs), self.layout.q, self.layout.q)), np.empty((len(runs), self.layout.q))
+        in_threads([(kernels.quadratic, (*run, v, H, s[t], sums[t])) for t, run in enumerate(runs)])
         return sums.sum(axis=0)
+
+    def _runs(self, *, with_fixed: bool) -> list[tuple[Any, ...]]:
+        """The kernels' first arguments: columns of the factors, then beta's, in runs for the threads."""
+        pattern, n = self.pattern, self.layout.beta_start
+        threads = thread_count(self.layout.n_rows)
+        shared = (
+            pattern.ptr,
+            pattern.column_ptr,
+            pattern.column_at,
+            pattern.column_level,
+            self.components.row,
+        )
+        runs = [(*run, *shared, self._place) for run in pattern.runs(threads, 0, n)]
+        if with_fixed:
+            beta = pattern.runs(threads, n, self.layout.alpha_start)
+            runs += [(*run, *shared, pattern.index) for run in beta]
+        return runs
+
+    @cached_property
+    def _place(self) -> NDArray[np.int32]:
+        """Of each entry of the pattern, the position of its column within its part; 0 for beta's."""
+        place = np.concatenate([self.components.place, np.zeros(self.layout.p, dtype=np.int64)])
+        return place[self.pattern.index].astype(np.int32)
 
 
 def _features(layout: RowLayout, columns: NDArray[np.int32]) -> Floats:

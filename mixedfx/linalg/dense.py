@@ -68,24 +68,18 @@ class DenseReduced:
         """U'^-1 b, so that its crossproduct is b'S^-1 b."""
         return scipy.linalg.solve_triangular(self.U, b, trans=1, check_finite=False)
 
-    def inverse_triangle(self, *, with_fixed: bool) -> Floats:
-        """The lower triangle of S^-1, zeros above it; without beta, the inverse of S without beta (C_bb's part)."""
-        n = len(self.U) if with_fixed else self.n_random
-        if not n:
-            return np.zeros((0, 0))
-        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-        upper, _ = potri(self.U[:n, :n], lower=0)
-        # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
-        return upper.T
-
     def inverse(self, *, with_fixed: bool) -> Floats:
         """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
         from mixedfx.linalg.dense_kernels import mirror_lower
 
-        triangle = self.inverse_triangle(with_fixed=with_fixed)
+        n = len(self.U) if with_fixed else self.n_random
         inverse = np.zeros((len(self.U), len(self.U)))
-        inverse[: len(triangle), : len(triangle)] = triangle
-        mirror_lower(inverse[: len(triangle)])
+        if n:
+            (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
+            upper, _ = potri(self.U[:n, :n], lower=0)
+            # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
+            inverse[:n, :n] = upper.T
+            mirror_lower(inverse[:n])
         return inverse
 
 

@@ -38,7 +38,7 @@ def test_against_dense(kind: str, singular: bool) -> None:
     H = dense.henderson(SCALE * weights)[np.ix_(order, order)]
     n_e = layout.n_levels * layout.q
 
-    logdet = system.logdet_e + system.dense.logdet_random + system.dense.logdet_fixed
+    logdet = system.logdet_e + system.rest.logdet_random + system.rest.logdet_fixed
     assert logdet == pytest.approx(np.linalg.slogdet(H)[1], abs=1e-9)
     rhs = Parts(rng.standard_normal((layout.n_levels, layout.q, 3)), rng.standard_normal((layout.n_rest, 3)))
     flat = np.vstack([rhs.e.reshape(-1, 3), rhs.rest])
@@ -47,7 +47,19 @@ def test_against_dense(kind: str, singular: bool) -> None:
     np.testing.assert_allclose(np.vstack([x.e.reshape(-1, 3), x.rest]), expected, atol=1e-9)
     np.testing.assert_allclose(system.inner_products(rhs), flat.T @ expected, rtol=1e-9)
     inverse = np.linalg.inv(H)[n_e:, n_e:]
-    np.testing.assert_allclose(system.dense.inverse_triangle(with_fixed=True), np.tril(inverse), atol=1e-10)
+    components = system.cross.components
+    for with_fixed, expected in (
+        (True, inverse),
+        (False, np.linalg.inv(H[: len(H) - layout.p, : len(H) - layout.p])[n_e:, n_e:]),
+    ):
+        flat = system.rest.inverse(with_fixed=with_fixed)
+        for group in components.groups:
+            for columns, got in zip(group.columns, group.of(flat), strict=True):
+                np.testing.assert_allclose(
+                    np.tril(got), np.tril(expected[np.ix_(columns, columns)]), atol=1e-10
+                )
+    beta = components.beta_rows(system.rest.inverse(with_fixed=True))
+    np.testing.assert_allclose(beta, inverse[layout.beta_start :], atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
