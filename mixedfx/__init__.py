@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.estimate import estimate_coefficients as estimate_coefficients
     from mixedfx.coefficients.saved import load_coefficients as load_coefficients
     from mixedfx.covariance.compare_models import compare_models as compare_models
+    from mixedfx.covariance.fixef_tests import test_fixef as test_fixef
     from mixedfx.covariance.learn import learn_covariance as learn_covariance
     from mixedfx.covariance.saved import load_covariance as load_covariance
     from mixedfx.simulation import simulate as simulate
@@ -37,6 +38,7 @@ _HOME = {
     "load_coefficients": "mixedfx.coefficients.saved",
     "load_covariance": "mixedfx.covariance.saved",
     "simulate": "mixedfx.simulation",
+    "test_fixef": "mixedfx.covariance.fixef_tests",
 }
 _MODULES = ("datasets", "errors")
 

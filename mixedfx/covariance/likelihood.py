@@ -15,8 +15,10 @@ from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.moments import moment_start
+from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.predictors import RandomTerm
@@ -25,7 +27,9 @@ from mixedfx.varcorr import VarCorr
 Floats = NDArray[np.float64]
 
 
-def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) -> CovarianceResult:
+def fit_gaussian(
+    design: Design, *, reml: bool, start: VarCorr | None = None, satterthwaite: bool | None = None
+) -> CovarianceResult:
     """REML or ML estimates, as lme4's ``lmer(..., REML = reml)``.
 
     Parameters
@@ -36,6 +40,8 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
         Restricted likelihood, or the full one.
     start
         Covariances to start from; by default a moment guess.
+    satterthwaite
+        Whether to compute what degrees of freedom need; None: where that is cheap.
 
     Raises
     ------
@@ -49,7 +55,10 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     check_fixed_effects(design, problem)
     first = moment_start(problem) if start is None else _from_varcorr(start, problem.space)
     optimum = maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
-    return _result(design, problem, optimum, time.perf_counter() - began)
+    wanted = is_cheap(optimum.at) if satterthwaite is None else satterthwaite
+    wanted = wanted and optimum.converged and problem.layout.p > 0
+    spread = covariance_spread(optimum.at, optimum.information) if wanted else None
+    return _result(design, problem, optimum, spread, time.perf_counter() - began)
 
 
 def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
@@ -69,7 +78,11 @@ def _check_identified(design: Design) -> None:
 
 
 def _result(
-    design: Design, problem: GaussianProblem, optimum: Optimum[GaussianPoint], seconds: float
+    design: Design,
+    problem: GaussianProblem,
+    optimum: Optimum[GaussianPoint],
+    spread: Floats | None,
+    seconds: float,
 ) -> CovarianceResult:
     at, space = optimum.at, problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
@@ -81,6 +94,7 @@ def _result(
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
+    fixef_covariance = at.beta_covariance()
     frame = varcorr.to_frame()
     frame["se"] = standard_errors(space, optimum.phi, optimum.information)
     return CovarianceResult(
@@ -89,20 +103,22 @@ def _result(
         method="reml" if problem.reml else "ml",
         varcorr=varcorr,
         fixef=pd.Series(at.beta, index=names, name="fixef"),
-        fixef_se=pd.Series(np.sqrt(np.diag(at.beta_covariance())), index=names, name="fixef_se"),
+        fixef_se=pd.Series(np.sqrt(np.diag(fixef_covariance)), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
         standard_errors=frame,
         loglik=at.loglik,
         converged=optimum.converged,
         boundary=boundary_names(varcorr),
         stats={
-            "iterations": optimum.iterations,
-            "evaluations": optimum.evaluations,
-            "predicted_gain": optimum.predicted_gain,
+            **optimum_stats(optimum, space, with_sigma=True),
+            **scaled_eigenvalues(optimum, space, with_sigma=True),
+            "scaled_residuals": np.quantile(at.scaled_residuals, QUARTILES),
             "seconds": seconds,
         },
         n_rows=design.n_rows,
         n_levels={t.name: t.grouping.n_levels for t in space.terms},
+        fixef_covariance=pd.DataFrame(fixef_covariance, names, names),
+        fixef_covariance_spread=spread,
     )
 
 
