@@ -34,7 +34,7 @@ def optimum_stats[P: LikelihoodPoint](
 ) -> dict[str, float]:
     """The table's first five; sigma^2 counts only `with_sigma`."""
     gradient, information = _in_factors(optimum, space, with_sigma)
-    scaled = np.abs(gradient) / np.sqrt(np.diag(information))
+    scaled = np.abs(gradient) * _standard_errors(information)
     return {
         "iterations": optimum.iterations,
         "evaluations": optimum.evaluations,
@@ -49,9 +49,14 @@ def scaled_eigenvalues[P: LikelihoodPoint](
 ) -> dict[str, float]:
     """Smallest and largest eigenvalue of the average information."""
     _, information = _in_factors(optimum, space, with_sigma)
-    unit = 1.0 / np.sqrt(np.diag(information))
+    unit = _standard_errors(information)
     values = np.linalg.eigvalsh(information * np.outer(unit, unit))
     return {"smallest_eigenvalue": float(values[0]), "largest_eigenvalue": float(values[-1])}
+
+
+def _standard_errors(information: Floats) -> Floats:
+    """Each with the others held fixed."""
+    return 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
 
 
 def _in_factors[P: LikelihoodPoint](

@@ -63,6 +63,13 @@ def test_the_test_does_not_depend_on_how_contrasts_are_written(sleep: Covariance
     pd.testing.assert_series_equal(got, plain, rtol=1e-8)
 
 
+def test_units_do_not_matter(sleep: CovarianceResult) -> None:
+    golden = goldens.load("sleepstudy_reml")
+    far = mfx.learn_covariance(golden.formula, golden.data().assign(Days=lambda d: 1e-7 * d["Days"]))
+    names = ["(Intercept)", "Days"]
+    pd.testing.assert_series_equal(mfx.test_fixef(far, names), mfx.test_fixef(sleep, names), rtol=1e-4)
+
+
 def test_what_is_refused(sleep: CovarianceResult) -> None:
     error = mfx.errors.SettingError
     with pytest.raises(error, match=r"'Dys'; there are: \(Intercept\), Days"):
