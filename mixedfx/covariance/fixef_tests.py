@@ -71,7 +71,8 @@ def test_fixef(fit: CovarianceResult, contrasts: Sequence[str] | pd.DataFrame) -
     -------
     Series
         ``F``, ``df`` (numerator), ``denominator_df``, ``p``; or ``chisq``, ``df``, ``p``. Combinations that depend on
-        others count once.
+        others count once. The denominator's degrees of freedom are an approximation that depends a little on how the
+        contrasts are written, unless those of all contrasts are the same.
 
     Raises
     ------
@@ -101,25 +102,25 @@ def test_fixef(fit: CovarianceResult, contrasts: Sequence[str] | pd.DataFrame) -
     se = np.sqrt(np.einsum("mp,pq,mq->m", L, covariance.to_numpy(), L))
     if not se.any():
         raise SettingError("the contrasts are all zero; give each at least one fixed effect")
-    L = L[se > 0] / se[se > 0, None]
-    values, vectors = np.linalg.eigh(L @ covariance.to_numpy() @ L.T)
+    scaled = L[se > 0] / se[se > 0, None]
+    values, vectors = np.linalg.eigh(scaled @ covariance.to_numpy() @ scaled.T)
     kept = values > 1e-10 * values[-1]
-    # Uncorrelated combinations, each with a t-test of its own.
-    rotated = vectors[:, kept].T @ L
-    squares = (rotated @ fit.fixef.to_numpy()) ** 2 / values[kept]
+    chisq = float(((vectors[:, kept].T @ scaled @ fit.fixef.to_numpy()) ** 2 / values[kept]).sum())
     q = int(kept.sum())
     if fit.family != "gaussian":
-        chisq = float(squares.sum())
         return pd.Series({"chisq": chisq, "df": float(q), "p": float(stats.chi2.sf(chisq, q))})
     if fit.fixef_covariance_spread is None:
         raise SettingError(
             "the fit has no degrees of freedom (they take long for many rows, and need a maximum); fit with "
             "satterthwaite=True"
         )
-    df = degrees_of_freedom(rotated, covariance.to_numpy(), fit.fixef_covariance_spread)
-    F, denominator = float(squares.mean()), _denominator(df)
-    p = float(stats.f.sf(F, q, denominator))
-    return pd.Series({"F": F, "df": float(q), "denominator_df": denominator, "p": p})
+    # Uncorrelated combinations, each with a t-test of its own; of the contrasts as they were given, as in lmerTest.
+    rotated = np.linalg.eigh(L @ covariance.to_numpy() @ L.T)[1][:, -q:].T @ L
+    denominator = _denominator(
+        degrees_of_freedom(rotated, covariance.to_numpy(), fit.fixef_covariance_spread)
+    )
+    p = float(stats.f.sf(chisq / q, q, denominator))
+    return pd.Series({"F": chisq / q, "df": float(q), "denominator_df": denominator, "p": p})
 
 
 def _matrix(contrasts: Sequence[str] | pd.DataFrame, names: list[str]) -> Floats:
