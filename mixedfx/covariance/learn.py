@@ -79,7 +79,7 @@ def learn_covariance(
         Gauss-Hermite quadrature with so many points, for models with a single scalar random term.
     satterthwaite
         Degrees of freedom of tests of the fixed effects (gaussian, by likelihood), as lmerTest's: True computes them,
-        which takes about as long as the fit; None does so up to 10,000 rows with at most 500 coefficients of factors
+        which takes longer than the fit itself; None does so up to 10,000 rows with at most 500 coefficients of factors
         other than the largest; False does not.
     priors, draws, warmup, chains, seed
         Of MCMC: see `mixedfx.covariance.nuts.sample_nuts`.
