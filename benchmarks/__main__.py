@@ -1,4 +1,4 @@
-"""``python -m benchmarks run``, ``list`` and ``table``; from the repository's root."""
+"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``agreement``; from the repository's root."""
 
 from __future__ import annotations
 
@@ -108,6 +108,34 @@ def coverage_study(
     config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     say(f"Written to {folder}")
+
+
+@app.command("agreement")
+def agreement_page(
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Names or patterns of golden models; all by default.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The page.")] = Path(__file__).parent / "agreement.md",
+) -> None:
+    """Fit every model of tests/golden and write R's numbers and ours side by side."""
+    import mixedfx as mfx
+    from benchmarks.agreement import agreement, test_names, tests_agreement, versions
+    from benchmarks.agreement_page import page
+    from tests import goldens
+
+    def chosen(names: list[str]) -> list[str]:
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in cases or ["*"])]
+
+    names = chosen(goldens.cases())
+    if not names:
+        raise typer.BadParameter(f"no such golden model; there are: {', '.join(goldens.cases())}")
+    models = []
+    for name in names:
+        models.append(agreement(name))
+        say(f"{name:28} " + "  ".join(f"{kind} {value:.0e}" for kind, value in models[-1].overview().items()))
+    tests = list(tests_agreement(chosen(test_names())))
+    output.write_text(page(models, tests, versions(names), mfx.__version__), encoding="utf-8")
+    say(f"Written to {output}")
 
 
 @app.command("list")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mixedfx.covariance.bootstrap import bootstrap as bootstrap
     from mixedfx.covariance.compare_models import compare_models as compare_models
     from mixedfx.covariance.confint import confint as confint
+    from mixedfx.covariance.fixef_tests import test_fixef as test_fixef
     from mixedfx.covariance.learn import learn_covariance as learn_covariance
     from mixedfx.covariance.saved import load_covariance as load_covariance
     from mixedfx.simulation import simulate as simulate
@@ -41,6 +42,7 @@ _HOME = {
     "load_coefficients": "mixedfx.coefficients.saved",
     "load_covariance": "mixedfx.covariance.saved",
     "simulate": "mixedfx.simulation",
+    "test_fixef": "mixedfx.covariance.fixef_tests",
 }
 _MODULES = ("datasets", "errors")
 

@@ -91,7 +91,7 @@ def fit(
     seed
         Of the subsample ("auto") and of MCMC.
     **method_options
-        Further arguments of `learn_covariance`: draws, warmup, chains, priors, start, force.
+        Further arguments of `learn_covariance`: draws, warmup, chains, priors, satterthwaite, start, force.
 
     Raises
     ------

@@ -75,9 +75,9 @@ def compare_models(
         raise SettingError(f"there are {len(fits)} fits, but {len(labels)} names")
     _check_comparable(fits, labels)
     own = [_by_likelihood(fit, label, data, weights) for fit, label in zip(fits, labels, strict=True)]
-    order = sorted(range(len(own)), key=lambda i: _n_parameters(own[i]))
+    order = sorted(range(len(own)), key=lambda i: own[i].n_parameters)
     own, labels = [own[i] for i in order], [labels[i] for i in order]
-    npar = np.array([_n_parameters(fit) for fit in own])
+    npar = np.array([fit.n_parameters for fit in own])
     loglik = np.array([fit.loglik for fit in own])
     table = pd.DataFrame(
         {
@@ -94,14 +94,9 @@ def compare_models(
     return table
 
 
-def _n_parameters(fit: CovarianceResult) -> int:
-    thresholds = 0 if fit.thresholds is None else len(fit.thresholds)
-    return len(fit.varcorr.to_frame()) + len(fit.fixef) + thresholds
-
-
 def _test(small: CovarianceResult, large: CovarianceResult) -> tuple[float, float, float, float]:
     """(chisq, df, p, p_boundary)."""
-    df = _n_parameters(large) - _n_parameters(small)
+    df = large.n_parameters - small.n_parameters
     if df == 0:
         return np.nan, np.nan, np.nan, np.nan
     # Rounding can leave the larger model a hair below the smaller one.

@@ -113,6 +113,11 @@ class GaussianPoint:
         return self.problem.weights * self._solution[1] / self.point.sigma2
 
     @property
+    def scaled_residuals(self) -> Floats:
+        """sqrt(w) (y - X beta - Z b) / sigma in the sorted order of the rows, shape (N,): lme4's Pearson residuals."""
+        return np.sqrt(self.problem.weights / self.point.sigma2) * self._solution[1]
+
+    @property
     def beta(self) -> Floats:
         """Fixed effects, shape (p,)."""
         moved = self._solution[0].rest[self.problem.layout.beta_start :, 0]
@@ -149,6 +154,27 @@ class GaussianPoint:
     def beta_covariance(self) -> Floats:
         """(X'V^-1 X)^-1, shape (p, p)."""
         return self.system.rest.fixed_covariance()
+
+    def beta_covariance_derivatives(self) -> Floats:
+        """d (X'V^-1 X)^-1/d phi in the order of the parameter space, shape (n, p, p).
+
+        V_beta X'V^-1 (dV/dphi) V^-1 X V_beta with V_beta = (X'V^-1 X)^-1, and V^-1 X V_beta = W D x, where x are the
+        columns of beta in the inverse of Henderson's matrix.
+        """
+        layout, space = self.problem.layout, self.problem.space
+        unit = np.zeros((layout.n_rest, layout.p))
+        unit[layout.beta_start :] = np.eye(layout.p)
+        nothing = Parts(np.zeros((layout.n_levels, layout.q, layout.p)), unit)
+        lambdas = self.system.lambdas
+        rows = self.problem.operator.matvec(lambdas.times(self.system.solve(nothing))) / self.point.sigma2
+        weighted = self.problem.weights[:, None] * rows
+        scores = lambdas.by_factor(self.problem.operator.rmatvec(weighted))
+        derivatives = [
+            np.einsum("jap,ab,jbq->pq", scores[name], space.basis(entry), scores[name], optimize=True)
+            for entry in space.entries
+            for name in [space.terms[entry.term].name]
+        ]
+        return np.array([*derivatives, rows.T @ weighted])
 
     def gradient(self) -> Floats:
         """d loglik/d phi in the order of the parameter space."""

@@ -17,6 +17,7 @@ from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_
 from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
 from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
 from mixedfx.covariance.likelihood import boundary_names, ranef_frames
+from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
 from mixedfx.covariance.result import CovarianceResult
@@ -180,16 +181,29 @@ def _result(
         converged=optimum.converged,
         boundary=boundary_names(varcorr),
         stats={
-            "iterations": optimum.iterations,
-            "evaluations": optimum.evaluations,
-            "predicted_gain": optimum.predicted_gain,
+            **optimum_stats(optimum, space, with_sigma=False),
             "smallest_eigenvalue": covariance.smallest_eigenvalue,
+            "largest_eigenvalue": covariance.largest_eigenvalue,
+            **_scaled_residuals(at),
             "nagq": nagq,
             "seconds": time.perf_counter() - began,
         },
         n_rows=design.n_rows,
         n_levels={t.name: t.grouping.n_levels for t in space.terms},
+        fixef_covariance=pd.DataFrame(covariance.fixed[: len(names), : len(names)], names, names),
     )
+
+
+def _scaled_residuals(at: LaplacePoint) -> dict[str, Floats]:
+    """Quartiles of the Pearson residuals, which ordered categories do not have.
+
+    With the families' canonical links l' = -(y - mu) and l'' is the variance of y.
+    """
+    if len(at.alpha):
+        return {}
+    response = at.mode.response
+    root = np.sqrt(np.maximum(response.d2, np.finfo(float).tiny))
+    return {"scaled_residuals": np.quantile(-response.d1 / root, QUARTILES)}
 
 
 def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint]) -> str:

@@ -1,8 +1,7 @@
 """Sampling covariance of all parameters of a generalized model: the Hessian in (theta, beta, alpha), as glmer's.
 
-Differences of the analytic gradient. In theta (free entries of the covariance factors) rather than in Sigma,
-because singular covariances are no special case there: where a column of Lambda_k is zero, the likelihood is even in
-it, so that its cross derivatives with all other parameters vanish and it can be left out.
+Differences of the analytic gradient, in theta (`FactorCoordinates`) rather than in Sigma, because singular covariances
+are no special case there.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import LikelihoodPoint
+from mixedfx.covariance.factor_coordinates import FactorCoordinates
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
-from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -34,50 +33,14 @@ class JointCovariance:
         a singular block.
     fixed
         Of (beta, alpha), shape (p + m, p + m).
-    smallest_eigenvalue
-        Of minus the Hessian, scaled to a unit diagonal: not above 0 where the point is no maximum.
+    smallest_eigenvalue, largest_eigenvalue
+        Of minus the Hessian, scaled to a unit diagonal: the smallest is not above 0 where the point is no maximum.
     """
 
     entries: Floats
     fixed: Floats
     smallest_eigenvalue: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Theta:
-    """Free entries (i, j) of the lower factor of each term, those of zero columns left out."""
-
-    space: ParameterSpace
-    factors: tuple[Floats, ...]
-    entries: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def at(cls, space: ParameterSpace, point: Covariances) -> _Theta:
-        factors = tuple(lower_factor(S) for S in point.matrices)
-        entries = tuple(
-            (k, int(i), int(j))
-            for k, (term, L) in enumerate(zip(space.terms, factors, strict=True))
-            for i, j in np.argwhere(np.tril(term.free))
-            if L[j, j] > 0
-        )
-        return cls(space, factors, entries)
-
-    def jacobian(self, factors: tuple[Floats, ...]) -> Floats:
-        """d phi / d theta, shape (n, n_theta)."""
-        columns = []
-        for k, i, j in self.entries:
-            change = tuple(np.zeros_like(L) for L in factors)
-            change[k][i] += factors[k][:, j]
-            change[k][:, i] += factors[k][:, j]
-            columns.append(self.space.vector(Covariances(change, 0.0))[:-1])
-        return np.array(columns).reshape(len(columns), self.space.size - 1).T
-
-    def moved(self, step: Floats) -> tuple[Floats, ...]:
-        """The factors after a step in theta."""
-        factors = tuple(L.copy() for L in self.factors)
-        for (k, i, j), s in zip(self.entries, step, strict=True):
-            factors[k][i, j] += s
-        return factors
+    largest_eigenvalue: float
 
 
 def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCovariance:
@@ -87,7 +50,7 @@ def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCo
     """
     n = space.size - 1
     vector = optimum.vector
-    theta = _Theta.at(space, space.point(vector[: n + 1]))
+    theta = FactorCoordinates.at(space, space.point(vector[: n + 1]))
     n_theta, n_fixed = len(theta.entries), len(vector) - n - 1
 
     def in_theta(g: Floats, factors: tuple[Floats, ...]) -> Floats:
@@ -110,10 +73,12 @@ def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCo
     H = 0.5 * (H + H.T)
     unit = 1.0 / np.sqrt(scale)
     scaled = H * np.outer(unit, unit)
-    smallest = float(np.linalg.eigvalsh(scaled)[0]) if len(scaled) else 1.0
+    eigenvalues = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
     covariance = np.linalg.pinv(scaled, hermitian=True) * np.outer(unit, unit)
     entries = J @ covariance[:n_theta, :n_theta] @ J.T
     full = [all(L[j, j] > 0 for j in range(len(L))) for L in theta.factors]
     lost = np.array([not full[e.term] for e in space.entries], dtype=bool)
     entries[lost, :] = entries[:, lost] = np.nan
-    return JointCovariance(entries, covariance[n_theta:, n_theta:], smallest)
+    return JointCovariance(
+        entries, covariance[n_theta:, n_theta:], float(eigenvalues[0]), float(eigenvalues[-1])
+    )

@@ -43,6 +43,7 @@ def learn_covariance(
     subsample: Subsample | None = None,
     weights: object = None,
     nagq: int = 1,
+    satterthwaite: bool | None = None,
     priors: Mapping[str, Any] | None = None,
     draws: int = 1000,
     warmup: int = 1000,
@@ -76,6 +77,10 @@ def learn_covariance(
         For families other than gaussian, as in glmer: 1 is Laplace's approximation, 0 finds fixed effects and
         thresholds at their joint mode with the random effects (faster, less exact), more than 1 is adaptive
         Gauss-Hermite quadrature with so many points, for models with a single scalar random term.
+    satterthwaite
+        Degrees of freedom of tests of the fixed effects (gaussian, by likelihood), as lmerTest's: True computes them,
+        which takes longer than the fit itself; None does so up to 10,000 rows with at most 500 coefficients of factors
+        other than the largest; False does not.
     priors, draws, warmup, chains, seed
         Of MCMC: see `mixedfx.covariance.nuts.sample_nuts`.
     start
@@ -102,7 +107,10 @@ def learn_covariance(
     chosen = get_family(family)
     method = _check_method(method, chosen)
     _check_nagq(nagq, chosen, method)
-    settings = _Settings(chosen, method, nagq, priors, draws, warmup, chains, start, force, seed, progress)
+    _check_satterthwaite(satterthwaite, chosen, method)
+    settings = _Settings(
+        chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, start, force, seed, progress
+    )
     design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
         return settings.fit(design)
@@ -125,6 +133,7 @@ class _Settings:
     family: Family
     method: str
     nagq: int
+    satterthwaite: bool | None
     priors: Mapping[str, Any] | None
     draws: int
     warmup: int
@@ -138,12 +147,14 @@ class _Settings:
         if self.method in LIKELIHOODS and self.family.name != "gaussian":
             return fit_laplace(design, self.family, nagq=self.nagq, start=self.start)
         if self.method in LIKELIHOODS:
-            return fit_gaussian(design, reml=self.method == "reml", start=self.start)
+            return fit_gaussian(
+                design, reml=self.method == "reml", start=self.start, satterthwaite=self.satterthwaite
+            )
         from mixedfx.covariance.nuts import sample_nuts
 
         start = self.start
         if start is None and self.family.name == "gaussian":
-            start = fit_gaussian(design, reml=True).varcorr
+            start = fit_gaussian(design, reml=True, satterthwaite=False).varcorr
         return sample_nuts(
             design,
             self.family,
@@ -181,4 +192,14 @@ def _check_nagq(nagq: object, family: Family, method: str) -> None:
         raise SettingError(
             f"nagq={nagq} is there for the likelihood of families other than gaussian, not for family "
             f"'{family.name}' with method '{method}'; leave it out"
+        )
+
+
+def _check_satterthwaite(satterthwaite: object, family: Family, method: str) -> None:
+    if satterthwaite not in (None, True, False):
+        raise SettingError(f"satterthwaite is {satterthwaite!r}, but must be True, False or None")
+    if satterthwaite and (method not in LIKELIHOODS or family.name != "gaussian"):
+        raise SettingError(
+            f"satterthwaite=True is there for gaussian models by likelihood, not for family '{family.name}' with "
+            f"method '{method}'; leave it out"
         )

@@ -15,8 +15,10 @@ from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.moments import moment_start
+from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.predictors import RandomTerm
@@ -25,7 +27,9 @@ from mixedfx.varcorr import VarCorr
 Floats = NDArray[np.float64]
 
 
-def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) -> CovarianceResult:
+def fit_gaussian(
+    design: Design, *, reml: bool, start: VarCorr | None = None, satterthwaite: bool | None = None
+) -> CovarianceResult:
     """REML or ML estimates, as lme4's ``lmer(..., REML = reml)``.
 
     Parameters
@@ -36,6 +40,8 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
         Restricted likelihood, or the full one.
     start
         Covariances to start from; by default a moment guess.
+    satterthwaite
+        Whether to compute what degrees of freedom need; None: where that is cheap.
 
     Raises
     ------
@@ -45,7 +51,10 @@ def fit_gaussian(design: Design, *, reml: bool, start: VarCorr | None = None) ->
     """
     began = time.perf_counter()
     optimum = gaussian_optimum(design, reml=reml, start=start)
-    return _result(design, optimum, time.perf_counter() - began)
+    wanted = is_cheap(optimum.at) if satterthwaite is None else satterthwaite
+    wanted = wanted and optimum.converged and optimum.at.problem.layout.p > 0
+    spread = covariance_spread(optimum.at, optimum.information) if wanted else None
+    return _result(design, optimum, spread, time.perf_counter() - began)
 
 
 def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None) -> Optimum[GaussianPoint]:
@@ -73,7 +82,9 @@ def _check_identified(design: Design) -> None:
             )
 
 
-def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> CovarianceResult:
+def _result(
+    design: Design, optimum: Optimum[GaussianPoint], spread: Floats | None, seconds: float
+) -> CovarianceResult:
     at, problem = optimum.at, optimum.at.problem
     space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
@@ -85,6 +96,7 @@ def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> 
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
+    fixef_covariance = at.beta_covariance()
     frame = varcorr.to_frame()
     covariance = entry_covariance(space, optimum.phi, optimum.information)
     frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
@@ -94,7 +106,7 @@ def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> 
         method="reml" if problem.reml else "ml",
         varcorr=varcorr,
         fixef=pd.Series(at.beta, index=names, name="fixef"),
-        fixef_se=pd.Series(np.sqrt(np.diag(at.beta_covariance())), index=names, name="fixef_se"),
+        fixef_se=pd.Series(np.sqrt(np.diag(fixef_covariance)), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
         standard_errors=frame,
         varcorr_covariance=covariance,
@@ -102,13 +114,15 @@ def _result(design: Design, optimum: Optimum[GaussianPoint], seconds: float) -> 
         converged=optimum.converged,
         boundary=boundary_names(varcorr),
         stats={
-            "iterations": optimum.iterations,
-            "evaluations": optimum.evaluations,
-            "predicted_gain": optimum.predicted_gain,
+            **optimum_stats(optimum, space, with_sigma=True),
+            **scaled_eigenvalues(optimum, space, with_sigma=True),
+            "scaled_residuals": np.quantile(at.scaled_residuals, QUARTILES),
             "seconds": seconds,
         },
         n_rows=design.n_rows,
         n_levels={t.name: t.grouping.n_levels for t in space.terms},
+        fixef_covariance=pd.DataFrame(fixef_covariance, names, names),
+        fixef_covariance_spread=spread,
     )
 
 

@@ -33,6 +33,11 @@ class CovarianceResult:
         not be handed to stage 2.
     fixef, fixef_se
         Series over the fixed effects, without thresholds.
+    fixef_covariance
+        DataFrame (p, p): covariance matrix of the fixed effects; None where the method has none.
+    fixef_covariance_spread
+        Gaussian fits by likelihood: matrices (m, p, p) that say how far `fixef_covariance` is from certain, on which
+        the degrees of freedom rest (see `mixedfx.covariance.satterthwaite`). None where they were not computed.
     thresholds, thresholds_se
         Series "1|2", "2|3", ... for the cumulative family, else None.
     ranef
@@ -48,7 +53,8 @@ class CovarianceResult:
     converged, boundary
         Whether the optimum or posterior was reached; names of covariance parameters at a boundary.
     stats
-        Evaluations, seconds, gradients, diagnostics: depends on the method.
+        Evaluations, seconds, gradients, diagnostics: depends on the method; of likelihoods see
+        `mixedfx.covariance.optimum_stats`.
     n_rows, n_levels
         Rows and levels (factor -> J) the estimate rests on.
     posterior
@@ -80,6 +86,19 @@ class CovarianceResult:
     posterior: DataTree | None = None
     fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
     rows: NDArray[np.int64] | None = None
+    fixef_covariance: pd.DataFrame | None = None
+    fixef_covariance_spread: NDArray[np.float64] | None = None
+
+    @property
+    def fixef_df(self) -> pd.Series | None:
+        """Satterthwaite's degrees of freedom of each fixed effect, as lmerTest's; None where not computed."""
+        if self.fixef_covariance is None or self.fixef_covariance_spread is None:
+            return None
+        from mixedfx.covariance.satterthwaite import degrees_of_freedom
+
+        each, covariance = np.eye(len(self.fixef)), self.fixef_covariance.to_numpy()
+        df = degrees_of_freedom(each, covariance, self.fixef_covariance_spread)
+        return pd.Series(df, index=self.fixef.index, name="df")
 
     @property
     def sigma(self) -> float | None:
@@ -95,6 +114,22 @@ class CovarianceResult:
     def reml_criterion(self) -> float | None:
         """-2 restricted log-likelihood for REML fits, else None."""
         return self.deviance if self.method == "reml" else None
+
+    @property
+    def n_parameters(self) -> int:
+        """Covariance parameters, sigma^2, fixed effects and thresholds."""
+        thresholds = 0 if self.thresholds is None else len(self.thresholds)
+        return len(self.varcorr.to_frame()) + len(self.fixef) + thresholds
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, from `loglik` as it is: for REML fits the restricted one, as R's."""
+        return 2 * self.n_parameters - 2 * self.loglik
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, with the number of rows, as R's."""
+        return float(np.log(self.n_rows)) * self.n_parameters - 2 * self.loglik
 
     @property
     def theta(self) -> NDArray[np.float64]:
@@ -117,6 +152,12 @@ class CovarianceResult:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def fixef_table(self) -> pd.DataFrame:
+        """Estimates, standard errors, and tests: see `mixedfx.covariance.fixef_tests.fixef_table`."""
+        from mixedfx.covariance.fixef_tests import fixef_table
+
+        return fixef_table(self)
 
     def intervals(self, level: float = 0.95) -> pd.DataFrame:
         """Wald intervals of all parameters: see `mixedfx.covariance.intervals.wald_intervals`."""

@@ -5,6 +5,8 @@
 | ``covariances.csv`` | lme4's frame (grp, var1, var2, vcov, sdcor), ``se``, diagnostics; may be edited |
 | ``fixef.csv``, ``thresholds.csv`` | name, estimate, se |
 | ``varcorr_covariance.csv`` | sampling covariance of the covariances, in the order of ``covariances.csv`` |
+| ``fixef-covariance.parquet`` | covariance matrix of the fixed effects, where the fit has it |
+| ``fixef-covariance-spread.parquet`` | what degrees of freedom rest on: matrices like that one below each other |
 | ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
 | ``rows.parquet`` | positions of the rows used, where the fit knows them |
 | ``posterior.nc`` | the draws as NetCDF, group by group |
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.csv_tables import read_covariances, read_table
@@ -62,6 +65,13 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         thresholds.to_csv(folder / "thresholds.csv", index_label="name")
     if result.varcorr_covariance is not None:
         pd.DataFrame(result.varcorr_covariance).to_csv(folder / VARCORR_COVARIANCE, index=False)
+    if result.fixef_covariance is not None:
+        result.fixef_covariance.to_parquet(folder / "fixef-covariance.parquet")
+    if result.fixef_covariance_spread is not None:
+        stacked = result.fixef_covariance_spread.reshape(-1, len(result.fixef))
+        pd.DataFrame(stacked, columns=result.fixef.index).to_parquet(
+            folder / "fixef-covariance-spread.parquet"
+        )
     ranef = file_names("ranef-", result.ranef, ".parquet")
     for factor, name in ranef.items():
         result.ranef[factor].to_parquet(folder / name)
@@ -85,6 +95,8 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "n_rows": result.n_rows,
         "n_levels": result.n_levels,
         "ranef": ranef,
+        "fixef_covariance": result.fixef_covariance is not None,
+        "fixef_covariance_spread": result.fixef_covariance_spread is not None,
         "thresholds": result.thresholds is not None,
         "thresholds_se": result.thresholds_se is not None,
         "varcorr_covariance": result.varcorr_covariance is not None,
@@ -168,6 +180,14 @@ def _load(folder: Path) -> CovarianceResult:
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
         rows=pd.read_parquet(folder / "rows.parquet")["row"].to_numpy() if saved["rows"] else None,
         fits={factor: fits[name] for factor, name in saved["fits"].items()},
+        fixef_covariance=(
+            pd.read_parquet(folder / "fixef-covariance.parquet") if saved.get("fixef_covariance") else None
+        ),
+        fixef_covariance_spread=(
+            _read_spread(folder / "fixef-covariance-spread.parquet")
+            if saved.get("fixef_covariance_spread")
+            else None
+        ),
     )
 
 
@@ -195,6 +215,11 @@ def _read_square(path: Path, n: int) -> np.ndarray | None:
 def _read_named(path: Path, column: str) -> pd.Series:
     frame = read_table(path, text=("name",))
     return pd.Series(frame[column].to_numpy(dtype=float), index=frame["name"].to_list(), name=column)
+
+
+def _read_spread(path: Path) -> NDArray[np.float64]:
+    stacked = pd.read_parquet(path).to_numpy(dtype=float)
+    return stacked.reshape(-1, stacked.shape[1], stacked.shape[1])
 
 
 def _storable(posterior: DataTree) -> DataTree:

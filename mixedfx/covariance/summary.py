@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedfx.covariance.fixef_tests import fixef_table
 from mixedfx.summary import Section, Summary
 
 if TYPE_CHECKING:
@@ -17,26 +18,74 @@ TITLES = {
     "ml": "Covariances by maximum likelihood",
     "nuts": "Covariances by MCMC (NumPyro NUTS), posterior means",
 }
+MOST_CORRELATED = 10
+"""Fixed effects whose correlations are printed."""
 
 
 def summarise(result: CovarianceResult) -> Summary:
-    """Criterion, covariances with standard errors, fixed effects, size and convergence."""
-    lines = [f"Formula: {result.formula}", f" Family: {result.family}"]
-    if not np.isnan(result.loglik):
-        name = "REML criterion" if result.method == "reml" else "deviance (-2 log-likelihood)"
-        lines.append(f"{name} at convergence: {result.deviance:.4f}")
+    """Criterion, residuals, covariances with standard errors, size, fixed effects, their correlation, convergence."""
+    lines = (f"Formula: {result.formula}", f" Family: {result.family}")
     sizes = "; ".join(f"{name}, {count:,}" for name, count in result.n_levels.items())
-    fixed = pd.DataFrame({"Estimate": result.fixef, "Std. Error": result.fixef_se})
-    fixed["t value" if result.family == "gaussian" else "z value"] = fixed["Estimate"] / fixed["Std. Error"]
     sections = [
-        Section("", tuple(lines)),
+        Section("", lines),
+        *_criterion(result),
+        *_residuals(result),
         Section("Random effects", table=result.standard_errors, show_index=False),
         Section("", (f"Number of obs: {result.n_rows:,}, groups: {sizes}",)),
-        Section("Fixed effects", table=fixed),
+        Section("Fixed effects", _about_df(result), fixef_table(result)),
+        *_correlation(result),
         *_thresholds(result),
         Section("Convergence", tuple(_convergence(result))),
     ]
     return Summary(_title(result), tuple(sections))
+
+
+def _criterion(result: CovarianceResult) -> list[Section]:
+    if np.isnan(result.loglik):
+        return []
+    if result.method == "reml":
+        return [Section("", (f"REML criterion at convergence: {result.deviance:.4f}",))]
+    values = {
+        "AIC": f"{result.aic:.4f}",
+        "BIC": f"{result.bic:.4f}",
+        "logLik": f"{result.loglik:.4f}",
+        "deviance": f"{result.deviance:.4f}",
+        "df.resid": f"{result.n_rows - result.n_parameters}",
+    }
+    return [Section("", table=pd.DataFrame([values]), show_index=False)]
+
+
+def _residuals(result: CovarianceResult) -> list[Section]:
+    quartiles = result.stats.get("scaled_residuals")
+    if quartiles is None:
+        return []
+    values = [f"{value:.4f}" for value in quartiles]
+    table = pd.DataFrame([values], columns=["Min", "1Q", "Median", "3Q", "Max"])
+    return [Section("Scaled residuals", table=table, show_index=False)]
+
+
+def _correlation(result: CovarianceResult) -> list[Section]:
+    """The lower triangle, where it fits the page."""
+    if result.fixef_covariance is None or not 1 < len(result.fixef) <= MOST_CORRELATED:
+        return []
+    se = np.sqrt(np.diag(result.fixef_covariance))
+    values = result.fixef_covariance.to_numpy() / np.outer(se, se)
+    text = [[f"{v:z.3f}" if j < i else "" for j, v in enumerate(row)] for i, row in enumerate(values)]
+    names = result.fixef.index
+    return [
+        Section(
+            "Correlation of fixed effects",
+            table=pd.DataFrame(text, names, names).iloc[1:, :-1],
+        )
+    ]
+
+
+def _about_df(result: CovarianceResult) -> tuple[str, ...]:
+    if result.family != "gaussian" or result.method not in ("reml", "ml") or not len(result.fixef):
+        return ()
+    if result.fixef_covariance_spread is None:
+        return ("no degrees of freedom were computed: fit with satterthwaite=True",)
+    return ("t-tests with Satterthwaite's degrees of freedom",)
 
 
 def _title(result: CovarianceResult) -> str:
@@ -60,6 +109,13 @@ def _thresholds(result: CovarianceResult) -> list[Section]:
 
 def _convergence(result: CovarianceResult) -> list[str]:
     lines = ["converged" if result.converged else "NOT converged"]
+    stats = result.stats
+    if "max_scaled_gradient" in stats:
+        lines[0] += (
+            f" after {stats['iterations']} iterations, {stats['evaluations']} evaluations: scaled gradient "
+            f"{stats['max_scaled_gradient']:.2g}, Newton decrement {stats['newton_decrement']:.2g}; eigenvalues of the "
+            f"scaled information {stats['smallest_eigenvalue']:.2g} to {stats['largest_eigenvalue']:.2g}"
+        )
     if result.fits:
         lines.append("each factor's covariance is from a fit to its own subsample; see .fits")
     if result.boundary:

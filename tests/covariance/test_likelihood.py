@@ -26,7 +26,8 @@ def test_agrees_with_lme4(case: str) -> None:
     # lme4's own optimum is off by its gradient; an error of 1e-4 standard errors changes the criterion by 1e-8.
     free = both["se"].notna()
     assert (np.abs(both["vcov"] - both["vcov_lme4"])[free] < 1e-4 * both["se"][free]).all()
-    assert (both["vcov_lme4"][~free].abs() < 1e-8).all()
+    # Entries of a singular block have no standard error: measured by the residual variance instead.
+    assert (np.abs(both["vcov"] - both["vcov_lme4"])[~free] < 1e-5 * golden.varcorr["vcov"].iloc[-1]).all()
     np.testing.assert_allclose(
         fit.fixef[golden.fixef.index], golden.fixef, atol=1e-6 * golden.fixef.abs().max()
     )

@@ -6,9 +6,11 @@ suppressPackageStartupMessages({
   library(jsonlite)
 })
 
-for (name in c("sleepstudy", "Penicillin", "Pastes", "Dyestuff", "Dyestuff2", "cake", "cbpp", "grouseticks", "wine", "soup")) {
+for (name in c("sleepstudy", "Penicillin", "Pastes", "Dyestuff", "Dyestuff2", "cake", "cbpp", "grouseticks", "grouseticks_agg",
+               "Arabidopsis", "wine", "soup")) {
   frame <- get(name)
   if (name == "cbpp") frame$proportion <- frame$incidence / frame$size
+  if (name == "Arabidopsis") frame <- transform(frame, gen = factor(gen), rack = factor(rack))
   factors <- Filter(is.factor, frame)
   write.csv(format(frame, digits = 15, trim = TRUE), paste0(name, ".csv"), row.names = FALSE, quote = FALSE)
   sidecar <- lapply(factors, function(f) list(levels = levels(f), ordered = is.ordered(f)))
