@@ -32,6 +32,7 @@ from mixedfx.families import Family
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.random_rows import RandomRows
 from mixedfx.varcorr import lower_factor
@@ -57,6 +58,7 @@ class LaplaceProblem:
     @classmethod
     def of(cls, design: Design, family: Family, *, profiled: bool = False) -> LaplaceProblem:
         layout = arrange(design.predictors)
+        check_dense(layout, layout.alpha_start**2)
         predictors, order = design.predictors, layout.order
         rows = Rows(
             row_operator(layout),

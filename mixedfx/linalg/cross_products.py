@@ -14,6 +14,7 @@ from scipy.sparse import csr_array, tril
 from mixedfx.linalg.components import Components
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
+from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import RowOperator
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
@@ -108,10 +109,18 @@ class CrossProducts:
 
     @classmethod
     def of(cls, operator: RowOperator, weights: Floats) -> CrossProducts:
-        """From rows with weights (N,), in sorted order."""
+        """From rows with weights (N,), in sorted order.
+
+        Raises
+        ------
+        ResourceError
+            The memory will not hold matrices over the rest.
+        """
         from mixedfx.linalg import cross_kernels as kernels
 
         layout = operator.layout
+        components = Components.of(layout)
+        check_dense(layout, components.entries)
         pattern = CrossPattern.of(layout)
         z_e = _features(layout, layout.eliminated.columns)
         z_o = _features(layout, np.concatenate([*(b.columns for b in layout.rest), layout.fixed_columns]))
@@ -134,7 +143,7 @@ class CrossProducts:
         )
         weighted = csr_array(((weights * z_o).T.ravel(), D.indices, D.indptr), D.shape)
         blocks = operator.diagonal_blocks(weights)
-        return cls(layout, pattern, Components.of(layout), blocks.e, values, (D.T @ weighted).tocsr())
+        return cls(layout, pattern, components, blocks.e, values, (D.T @ weighted).tocsr())
 
     @cached_property
     def _by_coefficient(self) -> list[csr_array]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixedfx.errors import ResourceError
+from mixedfx.linalg.layout import RowLayout
 from mixedfx.predictors import Predictors
 
 BYTES_A_ROW = 30
 """Sorted rows, their order, response and curvatures, beside codes and features."""
+DENSE_MATRICES = 3
+"""Of the size of the reduced system, alive at once while a likelihood is maximised."""
 VECTORS = 40
 """Vectors over all coefficients that are alive at once, several right-hand sides included."""
 
@@ -50,4 +53,30 @@ def check_memory(predictors: Predictors) -> None:
         f"{needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free. Use a machine with more memory, fewer "
         f"rows, or fewer coefficients for '{largest.name}' ({largest.grouping.n_levels:,} levels x {largest.q}); "
         "features that are constant within the levels of a factor cost nothing a row"
+    )
+
+
+def check_dense(layout: RowLayout, entries: int) -> None:
+    """Refuse a likelihood whose dense matrices over the remaining factors the memory will not hold.
+
+    Parameters
+    ----------
+    layout
+        The rows.
+    entries
+        Numbers in one of the matrices.
+
+    Raises
+    ------
+    ResourceError
+        With the sizes, and what to do.
+    """
+    available, needed = available_bytes(), 8 * DENSE_MATRICES * entries
+    if available is None or needed <= available:
+        return
+    rest = ", ".join(f"{b.n_levels:,} levels x {b.q} of '{b.name}'" for b in layout.rest)
+    raise ResourceError(
+        f"the exact likelihood needs {DENSE_MATRICES} dense matrices over the coefficients of all factors but the "
+        f"largest ({rest}), about {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free. Learn the "
+        "covariances on part of the rows, as with subsample=mixedfx.Subsample(n_rows=100_000)"
     )

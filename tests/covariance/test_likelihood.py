@@ -152,3 +152,31 @@ def test_what_rounding_spoils_is_not_frozen() -> None:
         )
     assert not fit.converged
     assert not fit.varcorr.freezable
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_memory_is_estimated_before(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mixedfx.linalg import memory
+
+    data = mfx.datasets.load_insteval().head(2000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000)
+    with pytest.raises(mfx.errors.ResourceError, match=r"79 levels x 1 of 's'.*GiB.*subsample="):
+        mfx.learn_covariance("y ~ 1 + (1 | s) + (1 | d)", data, family=family)
+
+
+def test_deep_nesting_needs_no_large_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 classes in 100 schools: blocks of 21 columns each, 1 % of the full matrix."""
+    from mixedfx.linalg import memory
+
+    rng = np.random.default_rng(0)
+    pupil = np.repeat(np.arange(8_000), 2)
+    data = pd.DataFrame({"pupil": pupil, "class": pupil // 4, "school": pupil // 80})
+    data["y"] = rng.standard_normal(len(data)) + 0.7 * rng.standard_normal(2_000)[data["class"]]
+    data["y"] += rng.standard_normal(8_000)[pupil] + 0.5 * rng.standard_normal(100)[data["school"]]
+    monkeypatch.setattr(memory, "available_bytes", lambda: 8 * 2_100**2)
+    fit = mfx.learn_covariance("y ~ 1 + (1 | school/class/pupil)", data)
+    assert fit.converged
+    # Three standard errors, of which the 100 schools' is the largest: 0.25 sqrt(2 / 100) / reliability of 0.7.
+    variances = fit.varcorr.to_frame().set_index("grp")["vcov"]
+    assert variances["school"] == pytest.approx(0.25, abs=0.15)
+    assert variances["class:school"] == pytest.approx(0.49, abs=0.1)
