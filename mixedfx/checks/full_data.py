@@ -19,6 +19,7 @@ from mixedfx.covariance.likelihood import standard_errors
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design, build_design
 from mixedfx.errors import MixedfxWarning
+from mixedfx.linalg.blas import one_blas
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class FullData:
     why: str = ""
 
 
+@one_blas()
 def full_data_estimate(
     cov: CovarianceResult,
     coef: CoefficientsResult,

@@ -22,6 +22,7 @@ from mixedfx.design import Design, build_design
 from mixedfx.errors import ConvergenceWarning, NotFreezableError, SettingError, VarCorrError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.spec import DesignSpec
+from mixedfx.linalg.blas import one_blas
 from mixedfx.linalg.connectivity import connectivity
 from mixedfx.linalg.memory import check_memory
 from mixedfx.progress import reporter
@@ -125,7 +126,7 @@ def estimate_coefficients(
     _check_settings(solver, backend, tol, start)
     chosen = get_family(family)
     draws = _as_draws(varcorr, chosen)
-    with reporter(progress) as report:
+    with one_blas(), reporter(progress) as report:
         prepared = _prepare(
             build_design(formula, data, family=chosen, weights=weights, na=na),
             chosen,

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.blas import one_blas
 from mixedfx.linalg.deflation import coarse_directions, symmetric_pseudo_inverse
 from mixedfx.linalg.dense import level_blocks
 from mixedfx.linalg.elimination import Elimination
@@ -85,6 +86,7 @@ class LaplaceNormal:
         x = self.covariances(d)
         return np.einsum("jim,jim->m", d.e, x.e) + np.einsum("im,im->m", d.rest, x.rest)
 
+    @one_blas()
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
         """n draws from N(0, C^-1): (beta and alpha (p + m, n), factor -> (J, q, n)).
 

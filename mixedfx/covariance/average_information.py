@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
 from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.blas import one_blas
 
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Optimum[P: LikelihoodPoint]:
     predicted_gain: float
 
 
+@one_blas()
 def maximise[P: LikelihoodPoint](
     start: P,
     space: ParameterSpace,

@@ -24,6 +24,7 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.families import Family, get_family
+from mixedfx.linalg.blas import one_blas
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,7 @@ MEMORY = 8
 """Steps that correct the average information of the working response, which is far from the Hessian."""
 
 
+@one_blas()
 def fit_laplace(
     design: Design, family: Family, *, nagq: int = 1, start: VarCorr | None = None
 ) -> CovarianceResult:

@@ -21,12 +21,14 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
+from mixedfx.linalg.blas import one_blas
 from mixedfx.predictors import RandomTerm
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
 
 
+@one_blas()
 def fit_gaussian(
     design: Design, *, reml: bool, start: VarCorr | None = None, satterthwaite: bool | None = None
 ) -> CovarianceResult:

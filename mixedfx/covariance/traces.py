@@ -63,7 +63,7 @@ def exact_traces(system: ExactSystem, *, with_fixed: bool) -> dict[str, Floats]:
     """The same for an `ExactSystem`; `with_fixed`: beta is integrated out (T = P), else held fixed (T = V^-1)."""
     lambdas, cross = system.lambdas, system.cross
     layout, components = cross.layout, cross.components
-    H = system.rest.inverse(with_fixed=with_fixed)
+    H = system.rest.inverse(with_fixed=with_fixed, out=cross.room)
     A = system.scale * cross.e
     F = np.eye(layout.q) - A @ (system.root @ np.swapaxes(system.root, 1, 2))
     weighted = cross.transformed(system.scale * np.swapaxes(F, 1, 2), lambdas)

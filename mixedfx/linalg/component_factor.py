@@ -146,10 +146,13 @@ class ComponentFactor:
         """D^-1 b, b (n, m)."""
         return _solve(self.components, self.parts, b)
 
-    def inverse(self, *, with_fixed: bool) -> Floats:
-        """S^-1 where D has entries, and in the rows of beta, as a flat array; without beta, D^-1, and no such rows."""
+    def inverse(self, *, with_fixed: bool, out: Floats | None = None) -> Floats:
+        """S^-1 where D has entries, and in the rows of beta, as a flat array; without beta, D^-1, and no such rows.
+
+        `out` may give the memory: to get it from the system anew can take longer than the inverse.
+        """
         components = self.components
-        flat = np.empty(components.entries)
+        flat = np.empty(components.entries) if out is None else out
         half = np.zeros((0, components.n))
         if with_fixed:
             half = scipy.linalg.solve_triangular(self.L, self.Y.T, lower=True, check_finite=False)

@@ -65,50 +65,68 @@ def transformed(low, high, ptr, index, values, stops, width, factor_start, facto
 
 
 @kernel
-def less_crossproduct(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat):
+def less_crossproduct(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, near):
     """S -= v'v for the columns `low`..`high`, lower triangle; v (q, nnz) as a sparse (J q, columns).
 
-    Entry b of the pattern and column c meet at ``flat[row[c] + place[b]]``.
+    Entry b of the pattern and column c meet at ``flat[row[c] + place[b]]``. Buffer: near (columns,), the row of S.
     """
     q = v.shape[0]
     for c in range(low, high):
-        at = row[c]
+        if column_ptr[c] == column_ptr[c + 1]:
+            continue
+        at, length = row[c], place[column_at[column_ptr[c]]] + 1
+        for i in range(length):
+            near[i] = 0.0
         for t in range(column_ptr[c], column_ptr[c + 1]):
             a = column_at[t]
             begin = ptr[column_level[t]]
             if q == 1:
                 x = v[0, a]
                 for b in range(begin, a + 1):
-                    flat[at + place[b]] -= x * v[0, b]
+                    near[place[b]] += x * v[0, b]
             elif q == 2:
                 x, y = v[0, a], v[1, a]
                 for b in range(begin, a + 1):
-                    flat[at + place[b]] -= x * v[0, b] + y * v[1, b]
+                    near[place[b]] += x * v[0, b] + y * v[1, b]
             else:
                 for h in range(q):
                     x = v[h, a]
                     for b in range(begin, a + 1):
-                        flat[at + place[b]] -= x * v[h, b]
+                        near[place[b]] += x * v[h, b]
+        for i in range(length):
+            flat[at + i] -= near[i]
 
 
 @kernel
-def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, s, out):
+def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, near, s, out):
     """out += v_c H_cb v_b' summed over the columns c in `low`..`high` and all b, (q, q); H addressed as above.
 
-    v (q, nnz) as a sparse (J q, columns). Buffer: s (q,).
+    v (q, nnz) as a sparse (J q, columns). Buffers: near (columns,), the row of H; s (q,).
     """
     q = v.shape[0]
     for c in range(low, high):
-        at = row[c]
+        if column_ptr[c] == column_ptr[c + 1]:
+            continue
+        at, length = row[c], place[column_at[column_ptr[c]]] + 1
+        for i in range(length):
+            near[i] = flat[at + i]
+        own = near[length - 1]
         for t in range(column_ptr[c], column_ptr[c + 1]):
             a = column_at[t]
             begin = ptr[column_level[t]]
-            own = flat[at + place[a]]
-            for h in range(q):
-                total = 0.0
+            if q == 2:  # one walk for both: gathering is what takes time
+                x, y = 0.0, 0.0
                 for b in range(begin, a):
-                    total += flat[at + place[b]] * v[h, b]
-                s[h] = total
+                    value = near[place[b]]
+                    x += value * v[0, b]
+                    y += value * v[1, b]
+                s[0], s[1] = x, y
+            else:
+                for h in range(q):
+                    total = 0.0
+                    for b in range(begin, a):
+                        total += near[place[b]] * v[h, b]
+                    s[h] = total
             for g in range(q):
                 for h in range(q):
                     out[g, h] += v[g, a] * s[h] + s[g] * v[h, a] + own * v[g, a] * v[h, a]

@@ -16,9 +16,13 @@ from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import RowOperator
-from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
+from mixedfx.linalg.threads import ROWS_A_THREAD, in_threads, over_levels, per_thread, thread_count
 
 Floats = NDArray[np.float64]
+
+PAIRS_A_THREAD = 5e7
+"""Pairs of columns that make a further thread worth its while: for some 30 ms after each dense factorization the
+threads of the linear algebra library still turn, waiting for more, and take the processor from ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +208,9 @@ class CrossProducts:
         own = tril(lambdas.rest_congruent(self.rest), format="coo")
         flat = np.zeros(self.components.entries)
         flat[self.components.address(own.row, own.col)] = scale * own.data
-        in_threads([(kernels.less_crossproduct, (*run, v, flat)) for run in self._runs(with_fixed=True)])
+        runs = self._runs(with_fixed=True)
+        near = np.empty((len(runs), self.layout.alpha_start))
+        in_threads([(kernels.less_crossproduct, (*run, v, flat, near[t])) for t, run in enumerate(runs)])
         return flat
 
     def quadratic(self, v: Floats, H: Floats, *, with_fixed: bool) -> Floats:
@@ -216,13 +222,14 @@ class CrossProducts:
 
         runs = self._runs(with_fixed=with_fixed)
         sums, s = np.zeros((len(runs), self.layout.q, self.layout.q)), np.empty((len(runs), self.layout.q))
-        in_threads([(kernels.quadratic, (*run, v, H, s[t], sums[t])) for t, run in enumerate(runs)])
+        near = np.empty((len(runs), self.layout.alpha_start))
+        in_threads([(kernels.quadratic, (*run, v, H, near[t], s[t], sums[t])) for t, run in enumerate(runs)])
         return sums.sum(axis=0)
 
     def _runs(self, *, with_fixed: bool) -> list[tuple[Any, ...]]:
         """The kernels' first arguments: columns of the factors, then beta's, in runs for the threads."""
         pattern, n = self.pattern, self.layout.beta_start
-        threads = thread_count(self.layout.n_rows)
+        threads = thread_count(int(self.layout.q * pattern.work[-1] * ROWS_A_THREAD / PAIRS_A_THREAD))
         shared = (
             pattern.ptr,
             pattern.column_ptr,
@@ -235,6 +242,11 @@ class CrossProducts:
             beta = pattern.runs(threads, n, self.layout.alpha_start)
             runs += [(*run, *shared, pattern.index) for run in beta]
         return runs
+
+    @cached_property
+    def room(self) -> Floats:
+        """Memory for one matrix over the rest, to be used and forgotten by one call at a time."""
+        return np.empty(self.components.entries)
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:
