@@ -85,7 +85,7 @@ def maximise[P: LikelihoodPoint](
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
     memory: int = 1,
-    tol: float = 1e-11,
+    tol: float = 1e-10,
     max_iterations: int = 100,
 ) -> Optimum[P]:
     """Step until the predicted gain in log-likelihood is below `tol`.

@@ -95,7 +95,7 @@ def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
 
 
 def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
-    return maximise(start, problem.space, with_sigma=False, memory=MEMORY)
+    return maximise(start, problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
 
 
 def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: Sequence[str]) -> None:

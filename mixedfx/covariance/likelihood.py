@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
-from mixedfx.covariance.moments import moment_start
+from mixedfx.covariance.moments import rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
@@ -64,7 +64,7 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
     check_fixed_effects(design, problem)
-    first = moment_start(problem) if start is None else _from_varcorr(start, problem.space)
+    first = rough_estimates(problem) if start is None else _from_varcorr(start, problem.space)
     return maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
 
 

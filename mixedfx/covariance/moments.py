@@ -1,4 +1,4 @@
-"""Where the search for a gaussian model's covariances begins: variances by the method of moments."""
+"""Where the search for a gaussian model's covariances begins: moments, then each factor alone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,59 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.gaussian import GaussianProblem
-from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.one_factor import OneFactor
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
 Floats = NDArray[np.float64]
 
 LEAST_SHARE = 0.01
 """Of the variance of the residuals that each coefficient is given at the start, so that it can be seen to matter."""
+ENOUGH, MOST_STEPS = 0.01, 10
+"""Gain in log-likelihood with which a factor alone is near enough, and steps it may take."""
 
 
-def moment_start(problem: GaussianProblem) -> Covariances:
+def rough_estimates(problem: GaussianProblem) -> Covariances:
+    """Covariances near enough to begin with: of each factor by the likelihood of a model that has it alone.
+
+    There the other factors are noise, which costs little where each level meets many of theirs. Every coefficient is
+    left some variance, so that it can be seen to matter.
+    """
+    layout, products = problem.layout, problem.response_products
+    blocks = problem.operator.diagonal_blocks(problem.weights)
+    of_rest = [products.rest[b.slice].reshape(b.n_levels, b.q) for b in layout.rest]
+    sums = dict(zip((b.name for b in layout.blocks), [products.e[:, :, 0], *of_rest], strict=True))
+    squares = dict(zip((b.name for b in layout.blocks), [blocks.e, *blocks.rest], strict=True))
+    square, n = float(problem.weights @ problem.y**2), len(problem.y)
+    matrices, explained, left = [], [], []
+    for term, start in zip(problem.space.terms, _moments(problem), strict=True):
+        space = ParameterSpace.of((term,))
+        alone = OneFactor(space, squares[term.name], sums[term.name], square, n)
+        size = alone.A.sum(axis=0) / n
+        sigma2 = max(square / n - float(np.sum(size * start)), 0.1 * square / n)
+        found = maximise(
+            alone.at(Covariances((start,), sigma2)), space, tol=ENOUGH, max_iterations=MOST_STEPS
+        )
+        least = LEAST_SHARE * square / n / np.maximum(np.diag(size), np.finfo(float).tiny)
+        matrices.append(_inside(found.at.point.matrices[0], least))
+        explained.append(float(np.sum(size * matrices[-1])))
+        left.append(found.at.point.sigma2)
+    # What a factor alone leaves holds the others' share too.
+    sigma2 = min(own - (sum(explained) - e) for own, e in zip(left, explained, strict=True))
+    return Covariances(tuple(matrices), max(sigma2, 0.1 * square / n))
+
+
+def _inside(S: Floats, least: Floats) -> Floats:
+    """Variances raised to `least` (q,), and correlations drawn in where they are all but perfect."""
+    raised = S + np.diag(np.maximum(least - np.diag(S), 0.0))
+    scale = np.sqrt(np.diag(raised))
+    if np.linalg.eigvalsh(raised / np.outer(scale, scale))[0] < LEAST_SHARE:
+        raised = 0.9 * raised + 0.1 * np.diag(np.diag(raised))
+    return raised
+
+
+def _moments(problem: GaussianProblem) -> tuple[Floats, ...]:
     """Diagonal covariances from the sums of squares of Z_i' W r, r the residuals of least squares on X.
 
     With coefficients independent of each other, tau_l^2 the variance of coefficient l (one of a factor) and Z_l its
@@ -41,8 +84,7 @@ def moment_start(problem: GaussianProblem) -> Covariances:
     variances = np.clip(found[:-1], LEAST_SHARE * largest, largest)
     ends = np.cumsum([block.q for block in layout.blocks])[:-1]
     by_name = dict(zip((b.name for b in layout.blocks), np.split(variances, ends), strict=True))
-    matrices = tuple(np.diag(by_name[term.name]) for term in problem.space.terms)
-    return Covariances(matrices, max(float(found[-1]), 0.1 * total / n))
+    return tuple(np.diag(by_name[term.name]) for term in problem.space.terms)
 
 
 def _by_block(problem: GaussianProblem) -> tuple[list[Floats], list[Floats]]:

@@ -8,7 +8,7 @@ import pytest
 import mixedfx as mfx
 from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.gaussian import GaussianProblem
-from mixedfx.covariance.moments import moment_start
+from mixedfx.covariance.moments import rough_estimates
 from mixedfx.covariance.optimum_stats import optimum_stats
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import build_design
@@ -63,7 +63,7 @@ def test_large_where_the_search_is_cut_short() -> None:
     golden = goldens.load("sleepstudy_reml")
     design = build_design(golden.formula, golden.data())
     problem = GaussianProblem.of(design, reml=True)
-    start = problem.at(moment_start(problem))
+    start = problem.at(rough_estimates(problem))
     stopped = maximise(start, problem.space, max_iterations=0)
     assert not stopped.converged
     stats = optimum_stats(stopped, problem.space, with_sigma=True)
