@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mixedfx.progress import Report
 
 SOLVERS = {"newton-cg": newton_cg, "fixed-hessian": fixed_hessian}
+SMALLEST_TOL = 1e-12
+"""Rounding leaves scaled gradients of about so much."""
 
 
 class HasVarCorr(Protocol):
@@ -196,8 +198,10 @@ def _check_settings(solver: str, backend: str, tol: object, start: object) -> No
     if solver not in SOLVERS:
         raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
     check_backend(backend)
-    if not isinstance(tol, Real) or not 0 < float(tol) < 1:
-        raise SettingError(f"tol must be between 0 and 1, such as 1e-8, not {tol!r}")
+    if not isinstance(tol, Real) or not SMALLEST_TOL <= float(tol) < 1:
+        raise SettingError(
+            f"tol must be at least {SMALLEST_TOL:g}, which rounding allows, and below 1, such as 1e-8, not {tol!r}"
+        )
     if start is not None and not isinstance(start, CoefficientsResult):
         raise SettingError(
             f"start must be an earlier result of estimate_coefficients(), not {type(start).__name__}"

@@ -148,11 +148,29 @@ class CoefficientsResult:
         DataTree
             Group ``posterior`` with ``beta`` (chain, draw, coef), ``b_<factor>`` (chain, draw, <factor>,
             <factor>_coef) and, for the cumulative family, ``alpha`` (chain, draw, threshold).
+
+        Raises
+        ------
+        SettingError
+            `n`, `seed` or `factors` are not what they have to be, or `levels` are of a factor that is not kept.
+        DataError
+            There is no such factor or level.
         """
         from mixedfx.coefficients.datatree import draws_tree
 
         if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
             raise SettingError(f"n must be a whole number, at least 1, not {n!r}")
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+            raise SettingError(f"seed must be a whole number, at least 0, not {seed!r}")
+        if isinstance(factors, str):
+            raise SettingError(
+                f"factors must be a list of names, such as [{factors!r}], not the text {factors!r}"
+            )
+        left_out = [name for name in levels or {} if factors is not None and name not in factors]
+        if left_out:
+            raise SettingError(
+                f"levels are given for '{left_out[0]}', which is not among the factors to keep"
+            )
         fixed, random = self.mixture.draws(n, np.random.default_rng(seed))
         return draws_tree(self, fixed, random, factors, levels or {})
 

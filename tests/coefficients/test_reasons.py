@@ -70,7 +70,9 @@ def test_memory_is_estimated_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitted("b ~ 1 + x + (1 | g)", frame(np.random.default_rng(1), 300)).converged
 
 
-@pytest.mark.parametrize(("setting", "value"), [("tol", "a"), ("tol", 2), ("start", 3), ("solver", "lu")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("tol", "a"), ("tol", 2), ("tol", 1e-300), ("start", 3), ("solver", "lu")]
+)
 def test_settings_are_checked(setting: str, value: object) -> None:
     data = frame(np.random.default_rng(1), 300)
     with pytest.raises(mfx.errors.SettingError, match=setting):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +95,20 @@ def test_draws_are_labelled_and_repeatable() -> None:
     np.testing.assert_array_equal(again["b_g"].sel(g=[4, 2]), tree["b_g"])
     with pytest.raises(mfx.errors.DataError, match="no level 77"):
         fit.draws(1, levels={"g": [77]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"factors": "g"}, r"such as \['g'\]"),
+        ({"factors": ["h"], "levels": {"g": [2]}}, "'g', which is not among the factors"),
+    ],
+)
+def test_settings_of_draws_are_checked(settings: dict[str, Any], message: str) -> None:
+    _, fit = fitted("crossed", "gaussian")
+    with pytest.raises(mfx.errors.SettingError, match=message):
+        fit.draws(1, **settings)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "bernoulli"])
