@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from benchmarks.answer import IncompleteAnswer, read_coefficients, read_covariances
 from benchmarks.encoded import Encoded
 from benchmarks.problem import Problem
+from mixedfx.covariance.average_information import maximise
+from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
 from mixedfx.covariance.gaussian import GaussianProblem
+from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.design import Design
+from mixedfx.errors import ConvergenceError
+from mixedfx.families import get_family
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
+
+SETTLED = 1e-9
+"""What a further step over fixed effects may still promise, in log-likelihood."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +46,9 @@ class Judge:
     """Judges the answers to one problem.
 
     For "coefficients" the objective is F(beta, b), and the parameters are all coefficients as they are. For
-    "covariance" it is the REML criterion, -2 times the restricted log-likelihood, and the parameters are the entries of
-    each Sigma_k, relative to the product of the two standard deviations, and sigma^2, relative to itself.
+    "covariance" it is the `criterion` at the covariances, whatever fixed effects come with them, and the parameters are
+    the entries of each Sigma_k, relative to the product of the two standard deviations, and a gaussian model's sigma^2,
+    relative to itself.
     """
 
     problem: Problem
@@ -58,21 +67,64 @@ class Judge:
         """
         if self.problem.task == "covariance":
             varcorr = VarCorr.from_frame(read_covariances(path)).align(self.design.predictors.terms)
-            parameters, sizes = _entries(varcorr)
-            return Judged(self.reml_criterion(varcorr), parameters, sizes)
+            parameters, sizes = self._entries(varcorr)
+            return Judged(self.criterion(varcorr), parameters, sizes)
         beta, b = read_coefficients(path, self.encoded)
         parameters = np.concatenate([beta, *(b[term.name].ravel() for term in self.encoded.terms)])
         objective = joint_objective(self.encoded, self.problem.family, beta, b)
         return Judged(objective, parameters, np.ones(len(parameters)))
 
-    def reml_criterion(self, varcorr: VarCorr) -> float:
-        """-2 times the restricted log-likelihood of a gaussian model, with all constants."""
-        point = Covariances(tuple(block.matrix for block in varcorr.blocks), _sigma2(varcorr))
-        return -2 * self._likelihood.at(point).loglik
+    @property
+    def gaussian(self) -> bool:
+        return self.problem.family == "gaussian"
+
+    def criterion(self, varcorr: VarCorr) -> float:
+        """-2 times a log-likelihood of the covariances alone, with all constants.
+
+        The restricted one for gaussian; for the other families Laplace's, at its maximum over fixed effects and
+        thresholds. Its minimum is where the likelihood of all parameters has its maximum.
+        """
+        matrices = tuple(block.matrix for block in varcorr.blocks)
+        if self.gaussian:
+            return -2 * self._restricted.at(Covariances(matrices, _sigma2(varcorr))).loglik
+        return -2 * profile_loglik(self._laplace, Covariances(matrices, 1.0))
 
     @cached_property
-    def _likelihood(self) -> GaussianProblem:
+    def _restricted(self) -> GaussianProblem:
         return GaussianProblem.of(self.design, reml=True)
+
+    @cached_property
+    def _laplace(self) -> LaplaceProblem:
+        return LaplaceProblem.of(self.design, get_family(self.problem.family))
+
+    def _entries(self, varcorr: VarCorr) -> tuple[Floats, Floats]:
+        residual = [_sigma2(varcorr)] if self.gaussian else []
+        entries, sizes = [np.array(residual)], [np.array(residual)]
+        for block in varcorr.blocks:
+            sd = np.sqrt(np.diag(block.matrix))
+            lower = np.tril_indices(len(sd))
+            size = np.outer(sd, sd)[lower]
+            entries.append(block.matrix[lower])
+            sizes.append(np.where(size > 0, size, sum(residual) or 1.0))
+        return np.concatenate(entries), np.concatenate(sizes)
+
+
+def profile_loglik(problem: LaplaceProblem, point: Covariances) -> float:
+    """Laplace's log-likelihood at given covariances, at its maximum over fixed effects and thresholds.
+
+    Raises
+    ------
+    ConvergenceError
+        The maximum was not found.
+    """
+    start = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
+    at, covariances = problem.at(point, start.beta, start.alpha), range(problem.space.size)
+    found = maximise(at, problem.space, with_sigma=False, held=covariances, memory=8)
+    if abs(found.predicted_gain) > SETTLED:
+        raise ConvergenceError(
+            f"no maximum over fixed effects at these covariances: a step promises {found.predicted_gain:.2g}"
+        )
+    return found.at.loglik
 
 
 def joint_objective(encoded: Encoded, family: str, beta: Floats, b: dict[str, Floats]) -> float:
@@ -89,18 +141,6 @@ def joint_objective(encoded: Encoded, family: str, beta: Floats, b: dict[str, Fl
         raise ValueError(f"no joint objective for family '{family}' with sigma^2 {encoded.sigma2}")
     u = (np.linalg.solve(term.cholesky, b[term.name].T) for term in encoded.terms)
     return loss + 0.5 * sum(float(np.sum(values**2)) for values in u)
-
-
-def _entries(varcorr: VarCorr) -> tuple[Floats, Floats]:
-    sigma2 = _sigma2(varcorr)
-    entries, sizes = [np.array([sigma2])], [np.array([sigma2])]
-    for block in varcorr.blocks:
-        sd = np.sqrt(np.diag(block.matrix))
-        lower = np.tril_indices(len(sd))
-        size = np.outer(sd, sd)[lower]
-        entries.append(block.matrix[lower])
-        sizes.append(np.where(size > 0, size, sigma2))
-    return np.concatenate(entries), np.concatenate(sizes)
 
 
 def _sigma2(varcorr: VarCorr) -> float:

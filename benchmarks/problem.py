@@ -35,7 +35,7 @@ class Problem:
         The model, as mixedfx takes it.
     task
         What is timed: "coefficients" (stage 2, all coefficients at the covariances `varcorr`) or "covariance"
-        (stage 1, the covariances themselves: REML for gaussian).
+        (stage 1, the covariances themselves: REML for gaussian, Laplace's approximation for the other families).
     load
         Makes the data; raises `Unavailable` where it cannot.
     varcorr

@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import goldens
 import numpy as np
 import pandas as pd
 import pytest
 from oracle import DenseModel
 
+from benchmarks.encode import encode
+from benchmarks.objective import Judge, Judged
+from benchmarks.problems import PROBLEMS
 from mixedfx.datasets import load_insteval, load_verbagg
 from mixedfx.design import build_design
 from mixedfx.families import get_family
@@ -68,7 +72,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     done = run_benchmarks(
         folder,
-        *("verbagg-coefficients", "insteval-oneway", "ml1m-*"),
+        *("verbagg-coefficients", "verbagg-laplace", "insteval-oneway", "ml1m-*"),
         *("--libraries", "mixedfx,zeros,glmm", "--python", "/nowhere/python"),
     )
     assert done.returncode == 0, done.stderr
@@ -121,6 +125,45 @@ def test_reml_criterion_and_gap(rows: pd.DataFrame) -> None:
     assert fits.loc["mixedfx", "objective"] == pytest.approx(239780.4192, abs=1e-3)
     assert fits.loc["mixedfx", "gap"] == 0
     assert fits.loc["zeros", "gap"] == pytest.approx(least_squares - 239780.4192, abs=1e-2)
+
+
+def test_laplace_criterion_and_gap(rows: pd.DataFrame) -> None:
+    fits = rows.query("problem == 'verbagg-laplace' and status == 'ok'").groupby("library").first()
+    golden = goldens.load("verbagg_laplace")
+    assert fits.loc["mixedfx", "objective"] == pytest.approx(golden.criterion, abs=1e-6)
+    assert fits.loc["mixedfx", "gap"] == 0
+    # Without random effects it is logistic regression.
+    X = build_design(golden.formula, golden.data(), family="bernoulli").predictors.X()
+    y = (golden.data()["r2"] == "Y").to_numpy(float)
+    beta = np.zeros(X.shape[1])
+    for _ in range(20):
+        mu = 1 / (1 + np.exp(-X @ beta))
+        beta += np.linalg.solve((X.T * (mu * (1 - mu))) @ X, X.T @ (y - mu))
+    deviance = 2 * np.sum(np.logaddexp(0, X @ beta) - y * (X @ beta))
+    assert fits.loc["zeros", "objective"] == pytest.approx(deviance, rel=1e-12)
+    # Variances that are missed altogether are off by their whole size.
+    assert fits.loc["zeros", "parameter_gap"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["verbagg-laplace", "verbagg-ordinal"])
+def test_covariances_are_judged_by_the_profile_of_laplaces_likelihood(name: str, tmp_path: Path) -> None:
+    problem, golden = PROBLEMS[name], goldens.load(name.replace("-", "_"))
+    assert problem.formula == golden.formula
+    design = build_design(problem.formula, golden.data(), family=problem.family)
+    judge = Judge(problem, design, encode(problem, design))
+
+    def judged(*factors: float) -> Judged:
+        frame = golden.varcorr.assign(vcov=golden.varcorr["vcov"] * list(factors))
+        frame[["grp", "var1", "var2", "vcov"]].to_csv(tmp_path / "answer.csv", index=False)
+        return judge(tmp_path / "answer.csv")
+
+    best = judged(1, 1)
+    # R's optimum over covariances, fixed effects and thresholds, where its gradient is below 1e-7.
+    assert best.objective == pytest.approx(golden.criterion, abs=1e-6)
+    for factors in ((1.05, 1), (0.95, 1), (1, 1.2), (1, 0.8)):
+        worse = judged(*factors)
+        assert worse.objective > best.objective + 0.01
+        assert worse.parameter_gap(best) == pytest.approx(max(abs(factor - 1) for factor in factors))
 
 
 def test_what_cannot_run_says_why(rows: pd.DataFrame) -> None:

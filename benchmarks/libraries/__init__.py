@@ -60,6 +60,7 @@ LIBRARIES: dict[str, Library] = {
     for library in (
         _own("mixedfx", compiles=True),
         _r("lme4"),
+        _r("ordinal"),
         _other("glmm"),
         _other("mixedlm"),
         _other("gpboost"),

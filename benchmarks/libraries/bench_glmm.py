@@ -1,4 +1,4 @@
-"""glmm, a Rust library: estimates covariances; it cannot hold them at given values."""
+"""glmm, a Rust library: covariances by REML, or by Laplace's approximation; it cannot hold them at given values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pandas as pd
 from benchmarks.answer import covariance_table
 from benchmarks.case import Case
 
+FAMILIES = {"gaussian": "gaussian", "bernoulli": "binomial"}
+
 
 def version() -> str:
     return installed_version("glmm")
@@ -20,20 +22,24 @@ def version() -> str:
 def refusal(case: Case) -> str | None:
     if case.model.task == "coefficients":
         return "it cannot hold the covariances at given values"
+    if case.model.family not in FAMILIES:
+        return f"it has no family for {case.model.family} responses"
     return None
 
 
 def prepare(case: Case) -> pd.DataFrame:
-    return case.data
+    response = case.model.formula.partition("~")[0].strip()
+    return case.data.assign(**{response: case.encoded.y})
 
 
 def fit(case: Case, prepared: pd.DataFrame) -> Any:
     # Without the tests and degrees of freedom that it computes by default: they are no part of the task.
-    return glmm.fit(prepared, case.model.formula, satterthwaite=False, anova_test="Wald")
+    family = FAMILIES[case.model.family]
+    return glmm.fit(prepared, case.model.formula, family, satterthwaite=False, anova_test="Wald")
 
 
 def answer(
-    case: Case,  # noqa: ARG001
+    case: Case,
     prepared: pd.DataFrame,  # noqa: ARG001
     result: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -43,4 +49,5 @@ def answer(
         for sd, correlation in [result.stddev_corr(k)]
     }
     details = {"converged": bool(result.converged), "evaluations": float(result.n_eval)}
-    return covariance_table(matrices, float(result.dispersion)), details
+    sigma2 = float(result.dispersion) if case.model.family == "gaussian" else None
+    return covariance_table(matrices, sigma2), details

@@ -1,4 +1,6 @@
-"""GPBoost: grouped random effects by maximum likelihood, not REML; at given covariances, coefficients by two steps.
+"""GPBoost: grouped random effects by maximum likelihood, not REML; by Laplace's approximation for bernoulli.
+
+At given covariances it has coefficients by two steps.
 
 Its fixed effects are those of the (Laplace) marginal likelihood, so for bernoulli they are not quite the joint mode.
 """
@@ -37,6 +39,8 @@ def version() -> str:
 def refusal(case: Case) -> str | None:
     if any(term.q > 1 for term in case.encoded.terms):
         return "its random slopes are independent of the intercepts"
+    if case.model.family not in LIKELIHOODS:
+        return f"it has no likelihood for {case.model.family} responses"
     return None
 
 
@@ -68,8 +72,9 @@ def answer(
     model, by_row = result
     encoded = case.encoded
     if by_row is None:
-        sigma2, *variances = np.ravel(model.get_cov_pars(format_pandas=False)).tolist()
-        matrices = {term.name: variance for term, variance in zip(encoded.terms, variances, strict=True)}
+        estimates = np.ravel(model.get_cov_pars(format_pandas=False)).tolist()
+        sigma2 = estimates.pop(0) if case.model.family == "gaussian" else None
+        matrices = {term.name: variance for term, variance in zip(encoded.terms, estimates, strict=True)}
         return encoded_covariances(encoded, matrices, sigma2), {"criterion": "ML"}
     b = {}
     for k, term in enumerate(encoded.terms):

@@ -1,47 +1,15 @@
-# lme4, in the protocol of benchmarks/worker.py: Rscript bench_lme4.R FOLDER FORMULA FAMILY TASK
+# lme4: lmer by REML, glmer by Laplace's approximation, with its default control.
 #
-# The first fit's time includes loading lme4. At given covariances the coefficients come from one call of lme4's
-# deviance function, which is what glmer(nAGQ = 0) would do at its optimum.
+# At given covariances the coefficients come from one call of lme4's deviance function, which is what glmer(nAGQ = 0)
+# would do at its optimum.
 
-arguments <- commandArgs(trailingOnly = TRUE)
-folder <- arguments[1]
-formula <- as.formula(arguments[2])
-family <- arguments[3]
-task <- arguments[4]
+source("benchmarks/libraries/protocol.R")
 
-options(error = function() {
-  cat(gsub("\n", " ", geterrmessage()), "\n", file = stderr())
-  quit(status = 1)
-})
-
-quoted <- function(text) paste0("\"", gsub("\"", "'", text), "\"")
-
-reply <- function(...) {
-  parts <- c(...)
-  cat("{", paste0("\"", names(parts), "\": ", parts, collapse = ", "), "}\n", sep = "")
-  flush(stdout())
-}
-
-# Peak memory in bytes above what is in use now, as benchmarks/memory.py has it.
-status <- function(key) {
-  line <- grep(paste0("^", key, ":"), readLines("/proc/self/status"), value = TRUE)
-  1024 * as.numeric(sub("[^0-9]*([0-9]+).*", "\\1", line))
-}
-memory_start <- function() tryCatch({
-  cat("5", file = "/proc/self/clear_refs")
-  status("VmRSS")
-}, error = function(e) NA, warning = function(w) NA)
-memory_above <- function(begin) if (is.na(begin)) "null" else format(max(status("VmHWM") - begin, 0), scientific = FALSE)
-
-seconds <- function() as.numeric(Sys.time())
-
-read_data <- function() {
-  data <- read.csv(file.path(folder, "data.csv"))
-  levels <- read.csv(file.path(folder, "levels.csv"), colClasses = "character", na.strings = character())
-  for (column in unique(levels$column)) {
-    data[[column]] <- factor(data[[column]], levels = levels$level[levels$column == column])
+refusal <- function() {
+  if (!family %in% c("gaussian", "bernoulli")) return(paste("it has no family for", family, "responses"))
+  if (file.size(file.path(folder, "data.csv")) > 5e7) {
+    return("not tried: its sparse Cholesky factor has no chance at this size")
   }
-  data
 }
 
 # theta of lme4 from varcorr.csv, for terms in lme4's order.
@@ -88,47 +56,21 @@ coefficient_table <- function(found) {
     table <- rbind(table, data.frame(factor = factor, level = rep(levels, each = length(names)),
                                      coefficient = rep(names, length(levels)), value = values))
   }
-  table$value <- formatC(table$value, digits = 17, format = "g")
+  table$value <- digits(table$value)
   table
 }
 
 covariance_table <- function(fit) {
   table <- as.data.frame(VarCorr(fit))[c("grp", "var1", "var2", "vcov")]
-  table$vcov <- formatC(table$vcov, digits = 17, format = "g")
+  table$vcov <- digits(table$vcov)
   table
 }
 
-began <- seconds()
-if (!suppressPackageStartupMessages(require(lme4, quietly = TRUE))) {
-  reply(skipped = quoted("lme4 is not installed in R"))
-  quit()
+fit <- function(data) {
+  if (task != "covariance") return(fit_coefficients(data))
+  if (family == "gaussian") lmer(formula, data, REML = TRUE) else glmer(formula, data, family = binomial)
 }
-loading <- seconds() - began
-version <- quoted(as.character(packageVersion("lme4")))
-if (file.size(file.path(folder, "data.csv")) > 5e7) {
-  reply(skipped = quoted("not tried: its sparse Cholesky factor has no chance at this size"), version = version)
-  quit()
-}
-data <- read_data()
-invisible(gc())
-reply(ready = "true", version = version)
-requests <- file("stdin", "r")
-first <- TRUE
-while (length(request <- readLines(requests, n = 1))) {
-  in_use <- if (first || request == "memory") memory_start() else NA
-  began <- seconds()
-  found <- suppressWarnings(suppressMessages(
-    if (task == "covariance") lmer(formula, data, REML = TRUE) else fit_coefficients(data)
-  ))
-  elapsed <- seconds() - began
-  memory <- memory_above(in_use)
-  if (first) {
-    table <- if (task == "covariance") covariance_table(found) else coefficient_table(found)
-    write.csv(table, file.path(folder, "answer-lme4.csv"), row.names = FALSE, na = "")
-    elapsed <- elapsed + loading
-    first <- FALSE
-  }
-  rm(found)
-  invisible(gc())
-  reply(seconds = format(elapsed, digits = 9), memory = memory, details = "{}")
-}
+
+answer <- function(found) if (task == "covariance") covariance_table(found) else coefficient_table(found)
+
+serve("lme4", refusal, fit, answer)

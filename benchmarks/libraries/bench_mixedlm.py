@@ -1,4 +1,4 @@
-"""mixedlm, a Rust port of lme4: REML, and coefficients at given covariances by its modular functions."""
+"""mixedlm, a Rust port of lme4: REML, Laplace, and coefficients at given covariances by its modular functions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def version() -> str:
 
 
 def refusal(case: Case) -> str | None:
+    if case.model.family not in ("gaussian", "bernoulli"):
+        return f"it has no family for {case.model.family} responses"
     if case.model.task == "coefficients" and not all(term.free.all() for term in case.encoded.terms):
         return "the adapter gives covariances of full blocks only"
     return None
@@ -46,7 +48,9 @@ def prepare(case: Case) -> Prepared:
 def fit(case: Case, prepared: Prepared) -> Any:
     formula, data = case.model.formula, prepared.data
     if case.model.task == "covariance":
-        return mixedlm.lmer(formula, data, REML=True)
+        if case.model.family == "gaussian":
+            return mixedlm.lmer(formula, data, REML=True)
+        return mixedlm.glmer(formula, data, family=Binomial())
     found = mixedlm.OptimizeResult(
         prepared.theta, deviance=np.nan, converged=True, n_iter=0, message="given", nAGQ=0
     )
@@ -66,7 +70,10 @@ def answer(case: Case, prepared: Prepared, result: Any) -> tuple[pd.DataFrame, d
     if case.model.task == "covariance":
         covariances = result.VarCorr()
         matrices = {factor: (names[factor], covariances.get_cov(factor)) for factor in names}
-        details = {"converged": bool(result.converged), "evaluations": float(result.function_evals)}
+        converged = {"converged": bool(result.converged)}
+        if case.model.family != "gaussian":
+            return covariance_table(matrices, None), converged
+        details = converged | {"evaluations": float(result.function_evals)}
         return covariance_table(matrices, float(result.sigma) ** 2), details
     fitted, fixef, ranef = result
     tables = {}

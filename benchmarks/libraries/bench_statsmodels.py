@@ -19,6 +19,8 @@ def version() -> str:
 def refusal(case: Case) -> str | None:
     if case.model.task == "coefficients":
         return "it cannot hold the covariances at given values"
+    if case.model.family != "gaussian":
+        return "it has no maximum likelihood for generalized mixed models"
     if len(case.encoded.terms) > 1:
         return "it takes crossed factors as one group with a dense matrix of all levels"
     return None

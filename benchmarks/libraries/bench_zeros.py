@@ -1,4 +1,4 @@
-"""The floor: no fit at all. All coefficients zero; or no random effects, and the variance of least squares."""
+"""The floor: no fit at all. All coefficients zero; or no random effects, with the variance of least squares."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def fit(case: Case, encoded: Encoded) -> pd.DataFrame:
     if case.model.task == "coefficients":
         b = {term.name: np.zeros((len(term.levels), term.q)) for term in encoded.terms}
         return encoded_coefficients(encoded, np.zeros(len(encoded.fixed_names)), b)
+    nothing = {term.name: np.zeros((term.q, term.q)) for term in encoded.terms}
+    if case.model.family != "gaussian":
+        return encoded_covariances(encoded, nothing, None)
     X = encoded.columns(encoded.fixed_columns)
     residual = encoded.y - X @ np.linalg.lstsq(X, encoded.y, rcond=None)[0]
-    sigma2 = float(residual @ residual) / (encoded.n_rows - X.shape[1])
-    return encoded_covariances(
-        encoded, {term.name: np.zeros((term.q, term.q)) for term in encoded.terms}, sigma2
-    )
+    return encoded_covariances(encoded, nothing, float(residual @ residual) / (encoded.n_rows - X.shape[1]))
 
 
 def answer(

@@ -1,10 +1,11 @@
-"""MovieLens: rating >= 4, stage 2 at given covariances; ratings as numbers, stage 1 by the exact engine on all rows.
+"""MovieLens: rating >= 4 for stage 2 at given covariances and stage 1 by Laplace; ratings as numbers for stage 1.
 
 The files may not be passed on, so they are read from a folder, or downloaded by `mixedfx.datasets.load_movielens`.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +32,16 @@ def _load_100k(sources: Sources) -> pd.DataFrame:
     )
 
 
-def _load_1m(sources: Sources) -> pd.DataFrame:
+def _load_ratings(name: str, file: str, sources: Sources) -> pd.DataFrame:
     if sources.movielens == "download":
-        ratings = _download("1m")
+        ratings = _download(name)
     else:
-        ratings = _read(sources, "ml_1m_ratings.parquet")
-        ratings = ratings.rename(columns={"user_id": "user", "item_id": "item"})
+        ratings = _read(sources, file).rename(columns={"user_id": "user", "item_id": "item"})
     return ratings.assign(liked=(ratings["rating"] >= 4).astype("int8"))
+
+
+_load_small = partial(_load_ratings, "latest-small", "ml_latest_small_ratings.parquet")
+_load_1m = partial(_load_ratings, "1m", "ml_1m_ratings.parquet")
 
 
 def _load_1m_ratings(sources: Sources) -> pd.DataFrame:
@@ -106,6 +110,7 @@ PROBLEMS = (
         # Laplace estimates from all rows, rounded.
         varcorr=(("user", "(Intercept)", None, 0.616), ("item", "(Intercept)", None, 1.384)),
     ),
+    Problem("mlsmall-laplace", "liked ~ 1 + (1 | user) + (1 | item)", "bernoulli", "covariance", _load_small),
     Problem(
         "ml1m-gaussian", "rating ~ 1 + (1 | user) + (1 | item)", "gaussian", "covariance", _load_1m_ratings
     ),
