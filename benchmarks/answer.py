@@ -1,7 +1,7 @@
 """What a library found, as a labelled table, so that no library's order of levels or coefficients matters.
 
-Coefficients: columns factor ("" for fixed effects), level, coefficient, value. Covariances: lme4's frame grp, var1,
-var2, vcov. Both are CSV files on their way from a library's process to the runner.
+Coefficients: columns factor ("" for fixed effects and thresholds), level, coefficient, value. Covariances: lme4's frame
+grp, var1, var2, vcov. Both are CSV files on their way from a library's process to the runner.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def coefficient_table(
 
 
 def encoded_coefficients(encoded: Encoded, beta: ArrayLike, b: Mapping[str, ArrayLike]) -> pd.DataFrame:
-    """The table of coefficients that come in the order of the encoded data: beta (p,), b[factor] (J, q)."""
+    """The table of coefficients in the order of the encoded data: beta, thresholds behind it, and b[factor] (J, q)."""
     values = np.asarray(beta, dtype=float)
     return coefficient_table(
-        dict(zip(encoded.fixed_names, values.tolist(), strict=True)),
+        dict(zip(encoded.common_names, values.tolist(), strict=True)),
         {term.name: (term.coefficients, term.levels, b[term.name]) for term in encoded.terms},
     )
 
@@ -79,7 +79,7 @@ def write_answer(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_coefficients(path: Path, encoded: Encoded) -> tuple[Floats, dict[str, Floats]]:
-    """beta (p,) and b[factor] (J, q), in the order of the encoded data."""
+    """beta, thresholds behind it, and b[factor] (J, q), in the order of the encoded data."""
     table = pd.read_csv(
         path, dtype={"factor": str, "level": str, "coefficient": str}, keep_default_na=False, na_values=[]
     )
@@ -87,8 +87,8 @@ def read_coefficients(path: Path, encoded: Encoded) -> tuple[Floats, dict[str, F
     by_factor = dict(iter(table.groupby("factor", sort=False)))
     if "" not in by_factor:
         raise IncompleteAnswer("the answer has no fixed effects")
-    fixed = by_factor[""].set_index("coefficient")["value"].reindex(list(encoded.fixed_names))
-    _check_complete(fixed.to_numpy(), "a fixed effect")
+    fixed = by_factor[""].set_index("coefficient")["value"].reindex(list(encoded.common_names))
+    _check_complete(fixed.to_numpy(), "a fixed effect or threshold")
     b: dict[str, Floats] = {}
     for term in encoded.terms:
         if term.name not in by_factor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.encoded import Encoded, Term
 from benchmarks.problem import Problem
+from mixedfx.covariance.generalized import threshold_names
 from mixedfx.design import Design
 from mixedfx.varcorr import VarCorr
 
@@ -31,6 +32,7 @@ def encode(problem: Problem, design: Design) -> Encoded:
         predictors.features,
         predictors.fixed_names,
         predictors.fixed_columns,
+        tuple(threshold_names(design)),
         terms,
         None if given is None else given.sigma2,
     )

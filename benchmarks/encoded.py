@@ -56,6 +56,7 @@ class Term:
 class Encoded:
     """Response (N,), distinct non-constant features (N, F), and what the coefficients multiply.
 
+    `thresholds` are the names of a cumulative model's, whose y are category numbers from 0; () for other families.
     `sigma2` is the residual variance that a "coefficients" problem gives, None where there is none.
     """
 
@@ -63,12 +64,18 @@ class Encoded:
     features: Floats
     fixed_names: tuple[str, ...]
     fixed_columns: Ints
+    thresholds: tuple[str, ...]
     terms: tuple[Term, ...]
     sigma2: float | None
 
     @property
     def n_rows(self) -> int:
         return len(self.y)
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Coefficients that all rows share: fixed effects, then thresholds."""
+        return (*self.fixed_names, *self.thresholds)
 
     def columns(self, which: Ints) -> Floats:
         """Features by number as a dense matrix, ones for -1, shape (N, len(which))."""
@@ -89,6 +96,7 @@ class Encoded:
             "features": self.features,
             "fixed_names": np.array(self.fixed_names, dtype=str),
             "fixed_columns": self.fixed_columns,
+            "thresholds": np.array(self.thresholds, dtype=str),
             "factors": np.array([term.name for term in self.terms], dtype=str),
             "sigma2": np.array(np.nan if self.sigma2 is None else self.sigma2),
         }
@@ -125,6 +133,7 @@ class Encoded:
                 saved["features"],
                 tuple(saved["fixed_names"].tolist()),
                 saved["fixed_columns"],
+                tuple(saved["thresholds"].tolist()),
                 terms,
                 None if np.isnan(sigma2) else sigma2,
             )

@@ -127,14 +127,22 @@ def profile_loglik(problem: LaplaceProblem, point: Covariances) -> float:
     return found.at.loglik
 
 
-def joint_objective(encoded: Encoded, family: str, beta: Floats, b: dict[str, Floats]) -> float:
+def joint_objective(encoded: Encoded, family: str, common: Floats, b: dict[str, Floats]) -> float:
     """F(beta, b) = sum_r l(y_r, eta_r) + 1/2 sum_kj b_kj' Sigma_k^-1 b_kj.
 
-    l is log(1 + exp(eta)) - y eta for bernoulli and (y - eta)^2 / (2 sigma^2) for gaussian.
+    l is log(1 + exp(eta)) - y eta for bernoulli, (y - eta)^2 / (2 sigma^2) for gaussian, and for cumulative, with F
+    logistic and thresholds alpha, -log(F(alpha_y - eta) - F(alpha_(y-1) - eta)). `common` is (beta, alpha).
     """
+    beta, alpha = np.split(common, [len(encoded.fixed_names)])
     eta, y = encoded.eta(beta, b), encoded.y
     if family == "bernoulli":
         loss = float(np.sum(np.logaddexp(0.0, eta) - y * eta))
+    elif family == "cumulative":
+        edges, category = np.concatenate([[-np.inf], alpha, [np.inf]]), y.astype(np.int64)
+        above, below = edges[category + 1] - eta, edges[category] - eta
+        # F(a) - F(c) = F(a) F(-c) (1 - exp(c - a)), which keeps its digits far out in the tails.
+        gaps = np.log1p(-np.exp(below - above))
+        loss = float(np.sum(np.logaddexp(0.0, -above) + np.logaddexp(0.0, below) - gaps))
     elif family == "gaussian" and encoded.sigma2 is not None:
         loss = float(np.sum((y - eta) ** 2)) / (2 * encoded.sigma2)
     else:

@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 from oracle import DenseModel
 
+import mixedfx as mfx
+from benchmarks.answer import IncompleteAnswer, coefficient_table, write_answer
 from benchmarks.encode import encode
 from benchmarks.objective import Judge, Judged
+from benchmarks.problem import Problem
 from benchmarks.problems import PROBLEMS
 from mixedfx.datasets import load_insteval, load_verbagg
 from mixedfx.design import build_design
@@ -164,6 +167,45 @@ def test_covariances_are_judged_by_the_profile_of_laplaces_likelihood(name: str,
         worse = judged(*factors)
         assert worse.objective > best.objective + 0.01
         assert worse.parameter_gap(best) == pytest.approx(max(abs(factor - 1) for factor in factors))
+
+
+def test_coefficients_of_ordered_categories_are_judged_with_their_thresholds(tmp_path: Path) -> None:
+    formula = "resp ~ Anger + btype + (1 | id) + (1 | item)"
+    varcorr = (("id", "(Intercept)", None, 1.5), ("item", "(Intercept)", None, 0.25))
+    problem = Problem(
+        "ordered", formula, "cumulative", "coefficients", lambda _: load_verbagg(), varcorr=varcorr
+    )
+    design = build_design(formula, load_verbagg(), family="cumulative")
+    encoded = encode(problem, design)
+    judge = Judge(problem, design, encoded)
+    fit = mfx.estimate_coefficients(
+        formula, load_verbagg(), mfx.VarCorr.from_frame(problem.varcorr_frame()), family="cumulative"
+    )
+    assert fit.thresholds is not None
+
+    def judged(thresholds: pd.Series) -> Judged:
+        tables = {k: (list(b.columns), b.index, b.to_numpy()) for k, b in fit.ranef.items()}
+        common = fit.fixef.to_dict() | thresholds.to_dict()
+        write_answer(coefficient_table(common, tables), tmp_path / "answer.csv")
+        return judge(tmp_path / "answer.csv")
+
+    best = judged(fit.thresholds)
+    b = np.concatenate([fit.ranef["id"].to_numpy(), fit.ranef["item"].to_numpy()])[:, 0]
+    variances = np.repeat([1.5, 0.25], [len(fit.ranef["id"]), len(fit.ranef["item"])])
+    eta = design.predictors.X() @ fit.fixef.to_numpy()
+    for term in design.predictors.terms:
+        eta = eta + fit.ranef[term.name].to_numpy()[term.grouping.codes, 0]
+    # The probabilities of the categories themselves: differences of the logistic function.
+    cumulative = 1 / (1 + np.exp(eta[:, None] - fit.thresholds.to_numpy()))
+    probabilities = np.diff(cumulative, axis=1, prepend=0.0, append=1.0)
+    loss = -np.log(probabilities[np.arange(len(eta)), design.y.astype(int)]).sum()
+    assert best.objective == pytest.approx(loss + 0.5 * np.sum(b**2 / variances), rel=1e-12)
+    for moved in ([0.02, 0.0], [-0.02, 0.0], [0.0, 0.02], [0.0, -0.02]):
+        worse = judged(fit.thresholds + moved)
+        assert worse.objective > best.objective + 0.01
+        assert worse.parameter_gap(best) == pytest.approx(0.02)
+    with pytest.raises(IncompleteAnswer, match="threshold"):
+        judged(fit.thresholds.iloc[:1])
 
 
 def test_what_cannot_run_says_why(rows: pd.DataFrame) -> None:

@@ -33,7 +33,7 @@ def fit(case: Case, prepared: tuple[pd.DataFrame, mfx.VarCorr | None]) -> Any:
         return mfx.learn_covariance(case.model.formula, data, family=case.model.family)
     result = mfx.estimate_coefficients(case.model.formula, data, varcorr, family=case.model.family)
     # Labelled tables are made when asked for: that is part of the time to everybody's coefficients.
-    return result, result.fixef, result.ranef
+    return result, result.fixef, result.thresholds, result.ranef
 
 
 def answer(
@@ -43,9 +43,10 @@ def answer(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     if case.model.task == "covariance":
         return result.varcorr.to_frame()[["grp", "var1", "var2", "vcov"]], _details(result)
-    fitted, fixef, ranef = result
+    fitted, fixef, thresholds, ranef = result
     tables = {name: (list(frame.columns), frame.index, frame.to_numpy()) for name, frame in ranef.items()}
-    return coefficient_table(fixef.to_dict(), tables), _details(fitted)
+    common = fixef.to_dict() | ({} if thresholds is None else thresholds.to_dict())
+    return coefficient_table(common, tables), _details(fitted)
 
 
 def _details(result: Any) -> dict[str, Any]:

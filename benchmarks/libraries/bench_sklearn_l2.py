@@ -44,6 +44,8 @@ def version() -> str:
 def refusal(case: Case) -> str | None:
     if case.model.task == "covariance":
         return "it does not estimate covariances"
+    if case.model.family not in ("gaussian", "bernoulli"):
+        return f"it has no regression for {case.model.family} responses"
     if (case.encoded.fixed_columns >= 0).all():
         return "the adapter needs a fixed intercept"
     return None

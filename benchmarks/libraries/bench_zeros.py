@@ -1,4 +1,8 @@
-"""The floor: no fit at all. All coefficients zero; or no random effects, with the variance of least squares."""
+"""The floor: no fit at all.
+
+All coefficients zero, with the thresholds of a model without predictors; or no random effects, with the variance of
+least squares.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.answer import encoded_coefficients, encoded_covariances
 from benchmarks.case import Case
@@ -27,7 +32,8 @@ def prepare(case: Case) -> Encoded:
 def fit(case: Case, encoded: Encoded) -> pd.DataFrame:
     if case.model.task == "coefficients":
         b = {term.name: np.zeros((len(term.levels), term.q)) for term in encoded.terms}
-        return encoded_coefficients(encoded, np.zeros(len(encoded.fixed_names)), b)
+        common = np.concatenate([np.zeros(len(encoded.fixed_names)), _thresholds(encoded)])
+        return encoded_coefficients(encoded, common, b)
     nothing = {term.name: np.zeros((term.q, term.q)) for term in encoded.terms}
     if case.model.family != "gaussian":
         return encoded_covariances(encoded, nothing, None)
@@ -42,3 +48,9 @@ def answer(
     result: pd.DataFrame,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     return result, {}
+
+
+def _thresholds(encoded: Encoded) -> NDArray[np.float64]:
+    """Logits of the shares of rows up to each category."""
+    below = np.array([np.mean(encoded.y <= m) for m in range(len(encoded.thresholds))])
+    return np.log(below / (1 - below))

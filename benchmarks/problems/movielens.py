@@ -110,6 +110,14 @@ PROBLEMS = (
         # Laplace estimates from all rows, rounded.
         varcorr=(("user", "(Intercept)", None, 0.616), ("item", "(Intercept)", None, 1.384)),
     ),
+    Problem(
+        "ml1m-ordinal-coefficients",
+        "rating ~ 1 + (1 | user) + (1 | item)",
+        "cumulative",
+        "coefficients",
+        _load_1m,
+        varcorr=(("user", "(Intercept)", None, 0.55), ("item", "(Intercept)", None, 1.2)),
+    ),
     Problem("mlsmall-laplace", "liked ~ 1 + (1 | user) + (1 | item)", "bernoulli", "covariance", _load_small),
     Problem(
         "ml1m-gaussian", "rating ~ 1 + (1 | user) + (1 | item)", "gaussian", "covariance", _load_1m_ratings
