@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import mixedfx as mfx
-from mixedfx.covariance.laplace import LaplaceProblem
-from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.design import build_design
-from mixedfx.families import get_family
-from mixedfx.linalg.dense import level_blocks
 from tests import goldens
 from tests.goldens import Golden
 
-Floats = NDArray[np.float64]
 KEYS = ["grp", "var1", "var2"]
 
 
@@ -36,13 +29,10 @@ class Agreement:
         What R says.
     fit
         The same model here, from the same data and by the same method.
-    conditional_sd
-        Here: factor -> (J, q), as `Golden.ranef`, given the fixed effects and covariances as lme4's condVar.
     """
 
     golden: Golden
     fit: CovarianceResult
-    conditional_sd: Mapping[str, pd.DataFrame]
 
     @cached_property
     def fixed(self) -> pd.DataFrame:
@@ -81,7 +71,7 @@ class Agreement:
         rows = []
         for factor, theirs in self.golden.ranef.items():
             ours, variances = _as_in(self.fit.ranef[factor], theirs), self.golden.condvar.get(factor)
-            sds = _as_in(self.conditional_sd[factor], theirs)
+            sds = _as_in(self.fit.ranef_sd(factor), theirs)
             for i, name in enumerate(theirs.columns):
                 mine = (self.golden.varcorr["grp"] == factor) & (self.golden.varcorr["var1"] == name)
                 sd = float(
@@ -141,7 +131,7 @@ def agreement(case: str) -> Agreement:
         weights=golden.weights,
         nagq=1 if golden.nagq is None else golden.nagq,
     )
-    return Agreement(golden, fit, _conditional_sd(golden, fit))
+    return Agreement(golden, fit)
 
 
 def test_names() -> list[str]:
@@ -194,25 +184,3 @@ def _lmertest() -> dict[str, Any]:
 def _as_in(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """Rows and columns as R has them."""
     return ours.set_axis(ours.index.astype(str)).loc[theirs.index, theirs.columns]
-
-
-def _conditional_sd(golden: Golden, fit: CovarianceResult) -> dict[str, pd.DataFrame]:
-    if golden.method in ("reml", "ml", "nagq0"):
-        coefficients = mfx.estimate_coefficients(
-            golden.formula, golden.data(), fit, family=golden.family, weights=golden.weights
-        )
-        return {factor: coefficients.ranef_sd(factor, conditional=True) for factor in fit.ranef}
-    # Stage 2 has another mode than Laplace's approximation, whose C_bb^-1 is asked for.
-    family = get_family(golden.family)
-    design = build_design(golden.formula, golden.data(), family=family, weights=golden.weights)
-    problem = LaplaceProblem.of(design, family)
-    blocks = fit.varcorr.align(design.predictors.terms).blocks
-    alpha = np.zeros(0) if fit.thresholds is None else fit.thresholds.to_numpy()
-    point = problem.at(Covariances(tuple(block.matrix for block in blocks), 1.0), fit.fixef.to_numpy(), alpha)
-    hessian = point.mode.hessian
-    H = hessian.rest_covariance()
-    _, explained = problem.rows.random.leverages(hessian.omega, hessian.M, H)
-    covariances = {problem.layout.eliminated.name: hessian.M + hessian.M @ explained @ hessian.M}
-    covariances |= {block.name: level_blocks(H, block) for block in problem.layout.rest}
-    sds = {name: np.sqrt(np.diagonal(V, axis1=1, axis2=2)) for name, V in covariances.items()}
-    return {name: pd.DataFrame(sds[name], modes.index, modes.columns) for name, modes in fit.ranef.items()}

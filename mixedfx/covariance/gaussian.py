@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.conditional import LevelInverses
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.traces import exact_traces
 from mixedfx.design import Design
@@ -128,6 +129,10 @@ class GaussianPoint:
         """Conditional modes, factor -> (J, q)."""
         return _by_factor(self.system.lambdas, self.system.lambdas.times(self._solution[0]))
 
+    def condvar(self) -> dict[str, Floats]:
+        """Covariances of each level's coefficients given the fixed effects, factor -> (J, q, q)."""
+        return self._level_inverses.covariances()
+
     @property
     def loglik(self) -> float:
         """(Restricted) log-likelihood with all constants."""
@@ -225,9 +230,13 @@ class GaussianPoint:
                 rest[blocks[name].slice, column] = a.ravel()
         return Parts(e, rest)
 
+    @cached_property
+    def _level_inverses(self) -> LevelInverses:
+        return LevelInverses.of(self.system)
+
     def _traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
-        return exact_traces(self.system, with_fixed=self.problem.reml)
+        return exact_traces(self._level_inverses, with_fixed=self.problem.reml)
 
 
 def least_squares(design: Design) -> tuple[Floats, Floats]:

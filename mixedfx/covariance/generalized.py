@@ -177,6 +177,7 @@ def _result(
         thresholds=pd.Series(at.alpha, index=edges, name="thresholds") if len(at.alpha) else None,
         thresholds_se=pd.Series(errors[len(names) :], index=edges, name="se") if len(at.alpha) else None,
         ranef=ranef_frames(space.terms, at.b),
+        condvar=at.condvar,
         standard_errors=frame,
         varcorr_covariance=covariance.entries,
         loglik=optimum.at.loglik,

@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.conditional import dense_level_covariances
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.pirls import Mode, Rows, Unknowns, find_joint_mode, find_mode
 from mixedfx.covariance.response import Response
@@ -166,6 +167,11 @@ class LaplacePoint:
         """Conditional modes, factor -> (J, q)."""
         return self.problem.by_factor(self.mode.hessian.lambdas.times(self.mode.at.x))
 
+    @property
+    def condvar(self) -> dict[str, Floats]:
+        """Covariances of each level's coefficients given the fixed effects, factor -> (J, q, q)."""
+        return self._from_inverse[2]
+
     @cached_property
     def level_scores(self) -> dict[str, Floats]:
         """g_kj = -Z_kj'(w l'), factor -> (J, q)."""
@@ -183,12 +189,21 @@ class LaplacePoint:
         return phi if self.problem.profiled else np.concatenate([phi, beta, alpha])
 
     @cached_property
+    def _from_inverse(self) -> tuple[Floats, dict[str, Floats], dict[str, Floats]]:
+        """(leverages h, shape (N,); sum_j Z_kj' T Z_kj of every factor; `condvar`): the inverse itself is not kept."""
+        hessian = self.mode.hessian
+        H = hessian.rest_covariance()
+        h, explained = self.problem.rows.random.leverages(hessian.omega, hessian.M, H)
+        traces = level_traces(
+            hessian.lambdas, hessian.blocks, hessian.M, H, explained, hessian.reduced
+        )
+        return h, traces, dense_level_covariances(hessian.lambdas, hessian.M, H, explained)
+
+    @cached_property
     def _scores(self) -> tuple[tuple[Floats, ...], Floats, Floats]:
         problem, mode, hessian = self.problem, self.mode, self.mode.hessian
         lambdas, random, border = hessian.lambdas, problem.rows.random, mode.response.border
-        H = hessian.rest_covariance()
-        h, explained = random.leverages(hessian.omega, hessian.M, H)
-        traces = level_traces(lambdas, hessian.blocks, hessian.M, H, explained, hessian.reduced)
+        h, traces, _ = self._from_inverse
         third = problem.response.third(mode.eta, self.alpha)
         pull, by_alpha = h * third.d3, third.by_threshold(h)
         if problem.profiled:

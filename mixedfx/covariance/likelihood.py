@@ -110,6 +110,7 @@ def _result(
         fixef=pd.Series(at.beta, index=names, name="fixef"),
         fixef_se=pd.Series(np.sqrt(np.diag(fixef_covariance)), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
+        condvar=at.condvar(),
         standard_errors=frame,
         varcorr_covariance=covariance,
         loglik=at.loglik,

@@ -24,7 +24,7 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
     -------
     CovarianceResult
         ``sigma^2`` is the mean of the fits' weighted by rows (each fit counted once), fixed effects are those of the
-        fit with most rows, conditional modes of a factor come from its own fit. There is no common likelihood: it is
+        fit with most rows, conditional modes of a factor and their covariances come from its own fit. There is no common likelihood: it is
         NaN. `fits` keeps everything.
     """
     distinct = list({id(fit): fit for fit in fits.values()}.values())
@@ -47,6 +47,7 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
     )
     return replace(
         largest,
+        condvar=_condvar(fits),
         varcorr=varcorr,
         ranef={factor: fit.ranef[factor] for factor, fit in fits.items()},
         standard_errors=_standard_errors(fits, distinct, share, varcorr),
@@ -66,6 +67,11 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
         fits=dict(fits),
         rows=None,
     )
+
+
+def _condvar(fits: Mapping[str, CovarianceResult]) -> dict[str, np.ndarray] | None:
+    own = {factor: fit.condvar[factor] for factor, fit in fits.items() if fit.condvar is not None}
+    return own if len(own) == len(fits) else None
 
 
 def _standard_errors(

@@ -42,6 +42,10 @@ class CovarianceResult:
         Series "1|2", "2|3", ... for the cumulative family, else None.
     ranef
         Factor -> DataFrame (J, q): conditional modes (likelihood) or posterior means (MCMC).
+    condvar
+        Factor -> array (J, q, q): covariance of each level's coefficients given fixed effects, thresholds and
+        covariances, in the order of `ranef`: lme4's ``attr(ranef(fit), "postVar")``. None for MCMC, and for results
+        saved before there was one.
     standard_errors
         The frame of `varcorr` with a column ``se``: of each ``vcov``.
     varcorr_covariance
@@ -88,6 +92,7 @@ class CovarianceResult:
     rows: NDArray[np.int64] | None = None
     fixef_covariance: pd.DataFrame | None = None
     fixef_covariance_spread: NDArray[np.float64] | None = None
+    condvar: Mapping[str, NDArray[np.float64]] | None = None
 
     @property
     def fixef_df(self) -> pd.Series | None:
@@ -152,6 +157,12 @@ class CovarianceResult:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def ranef_sd(self, factor: str) -> pd.DataFrame:
+        """Standard deviations of a factor's coefficients: see `mixedfx.covariance.deviations.ranef_sd`."""
+        from mixedfx.covariance.deviations import ranef_sd
+
+        return ranef_sd(self, factor)
 
     def fixef_table(self) -> pd.DataFrame:
         """Estimates, standard errors, and tests: see `mixedfx.covariance.fixef_tests.fixef_table`."""

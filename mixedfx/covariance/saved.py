@@ -8,6 +8,7 @@
 | ``fixef-covariance.parquet`` | covariance matrix of the fixed effects, where the fit has it |
 | ``fixef-covariance-spread.parquet`` | what degrees of freedom rest on: matrices like that one below each other |
 | ``ranef-<factor>.parquet`` | conditional modes, level labels in their own dtype |
+| ``condvar-<factor>.parquet`` | their covariances, the q rows of a level below each other, where the fit has them |
 | ``rows.parquet`` | positions of the rows used, where the fit knows them |
 | ``posterior.nc`` | the draws as NetCDF, group by group |
 | ``fits/<factor>/`` | the same again for the fits that a per-factor result was put together from |
@@ -75,6 +76,15 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
     ranef = file_names("ranef-", result.ranef, ".parquet")
     for factor, name in ranef.items():
         result.ranef[factor].to_parquet(folder / name)
+    condvar = None
+    if result.condvar is not None:
+        condvar = file_names("condvar-", result.condvar, ".parquet")
+        for factor, name in condvar.items():
+            modes = result.ranef[factor]
+            stacked = result.condvar[factor].reshape(-1, len(modes.columns))
+            pd.DataFrame(stacked, modes.index.repeat(len(modes.columns)), modes.columns).to_parquet(
+                folder / name
+            )
     if result.rows is not None:
         pd.DataFrame({"row": result.rows}).to_parquet(folder / "rows.parquet")
     if result.posterior is not None:
@@ -95,6 +105,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "n_rows": result.n_rows,
         "n_levels": result.n_levels,
         "ranef": ranef,
+        "condvar": condvar,
         "fixef_covariance": result.fixef_covariance is not None,
         "fixef_covariance_spread": result.fixef_covariance_spread is not None,
         "thresholds": result.thresholds is not None,
@@ -184,8 +195,13 @@ def _load(folder: Path) -> CovarianceResult:
             pd.read_parquet(folder / "fixef-covariance.parquet") if saved.get("fixef_covariance") else None
         ),
         fixef_covariance_spread=(
-            _read_spread(folder / "fixef-covariance-spread.parquet")
+            _read_stacked(folder / "fixef-covariance-spread.parquet")
             if saved.get("fixef_covariance_spread")
+            else None
+        ),
+        condvar=(
+            {factor: _read_stacked(folder / name) for factor, name in saved["condvar"].items()}
+            if saved.get("condvar")
             else None
         ),
     )
@@ -217,7 +233,8 @@ def _read_named(path: Path, column: str) -> pd.Series:
     return pd.Series(frame[column].to_numpy(dtype=float), index=frame["name"].to_list(), name=column)
 
 
-def _read_spread(path: Path) -> NDArray[np.float64]:
+def _read_stacked(path: Path) -> NDArray[np.float64]:
+    """Square matrices that were written below each other."""
     stacked = pd.read_parquet(path).to_numpy(dtype=float)
     return stacked.reshape(-1, stacked.shape[1], stacked.shape[1])
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.conditional import LevelInverses
 from mixedfx.linalg.dense import level_blocks
-from mixedfx.linalg.exact_system import ExactSystem
 from mixedfx.linalg.lambdas import Lambdas
 
 Floats = NDArray[np.float64]
@@ -59,28 +59,32 @@ def level_traces(
     return traces
 
 
-def exact_traces(system: ExactSystem, *, with_fixed: bool) -> dict[str, Floats]:
+def exact_traces(levels: LevelInverses, *, with_fixed: bool) -> dict[str, Floats]:
     """The same for an `ExactSystem`; `with_fixed`: beta is integrated out (T = P), else held fixed (T = V^-1)."""
-    lambdas, cross = system.lambdas, system.cross
-    layout, components = cross.layout, cross.components
-    H = system.rest.inverse(with_fixed=with_fixed, out=cross.room)
-    A = system.scale * cross.e
-    F = np.eye(layout.q) - A @ (system.root @ np.swapaxes(system.root, 1, 2))
-    weighted = cross.transformed(system.scale * np.swapaxes(F, 1, 2), lambdas)
-    of_e = (F @ A).sum(axis=0) - cross.quadratic(weighted, H, with_fixed=with_fixed)
+    system = levels.system
+    lambdas, cross, layout = system.lambdas, system.cross, system.cross.layout
+    of_e = (levels.F @ (system.scale * cross.e)).sum(axis=0) - levels.explained.sum(axis=0)
+    sums = [blocks.sum(axis=0) for blocks in levels.rest]
+    if with_fixed:
+        root = system.rest.fixed_root()
+        in_levels = levels.F @ (system.scale * cross.level_sums(lambdas.rest_times(root)))
+        of_e -= np.einsum("jar,jbr->ab", in_levels, in_levels)
+        for total, block in zip(sums, layout.rest, strict=True):
+            own = root[block.slice].reshape(block.n_levels, block.q, -1)
+            total += np.einsum("jar,jbr->ab", own, own)
     traces = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}
     singular = []
-    for block, factor in zip(layout.rest, lambdas.rest, strict=True):
+    for block, factor, total in zip(layout.rest, lambdas.rest, sums, strict=True):
         inverse, trace = _inverse(factor), None
         if inverse is not None:
-            trace = _from_covariance(inverse, components.level_sum(H, block), block.n_levels)
+            trace = _from_covariance(inverse, total, block.n_levels)
         if trace is None:
             singular.append(block)
         else:
             traces[block.name] = trace
     if singular:
         unexplained = system.unexplained_in_b(with_fixed=with_fixed)
-        traces |= {block.name: components.level_sum(unexplained, block) for block in singular}
+        traces |= {b.name: cross.components.level_blocks(unexplained, b).sum(axis=0) for b in singular}
     return traces
 
 

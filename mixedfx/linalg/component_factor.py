@@ -32,8 +32,8 @@ class PartFactor(Protocol):
         """Part by part, b (parts, size, m)."""
         ...
 
-    def write_inverse(self, out: Floats, half: Floats) -> None:
-        """Inverses + half'half into `out` (parts, size, size), lower triangles; half (parts, p, size)."""
+    def write_inverse(self, out: Floats) -> None:
+        """Inverses into `out` (parts, size, size), lower triangles."""
         ...
 
 
@@ -50,14 +50,11 @@ class LargePart:
     def solve(self, b: Floats) -> Floats:
         return self.dense.solve(b[0])[None]
 
-    def write_inverse(self, out: Floats, half: Floats) -> None:
+    def write_inverse(self, out: Floats) -> None:
         out[0] = self.dense.U.T
         # LAPACK writes columns first: in out[0].T, the same memory, it is the upper triangle that it reads and fills.
         (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (out,))
         potri(out[0].T, lower=0, overwrite_c=1)
-        if half.shape[1]:
-            (syrk,) = scipy.linalg.get_blas_funcs(("syrk",), (out,))
-            syrk(1.0, half[0], beta=1.0, c=out[0].T, trans=1, lower=0, overwrite_c=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +73,8 @@ class SmallParts:
     def solve(self, b: Floats) -> Floats:
         return self.inverses @ b
 
-    def write_inverse(self, out: Floats, half: Floats) -> None:
-        out[...] = self.inverses + np.swapaxes(half, 1, 2) @ half
+    def write_inverse(self, out: Floats) -> None:
+        out[...] = self.inverses
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,22 +143,20 @@ class ComponentFactor:
         """D^-1 b, b (n, m)."""
         return _solve(self.components, self.parts, b)
 
-    def inverse(self, *, with_fixed: bool, out: Floats | None = None) -> Floats:
-        """S^-1 where D has entries, and in the rows of beta, as a flat array; without beta, D^-1, and no such rows.
+    def random_inverse(self, out: Floats | None = None) -> Floats:
+        """D^-1 as a flat array, whose rows of beta mean nothing: beta is held fixed.
 
         `out` may give the memory: to get it from the system anew can take longer than the inverse.
         """
-        components = self.components
-        flat = np.empty(components.entries) if out is None else out
-        half = np.zeros((0, components.n))
-        if with_fixed:
-            half = scipy.linalg.solve_triangular(self.L, self.Y.T, lower=True, check_finite=False)
-            beta = components.beta_rows(flat)
-            beta[:, components.n :] = self.fixed_covariance()
-            beta[:, : components.n] = -scipy.linalg.cho_solve((self.L, True), self.Y.T, check_finite=False)
-        for group, part in zip(components.groups, self.parts, strict=True):
-            part.write_inverse(group.of(flat), np.moveaxis(half[:, group.columns], 1, 0))
+        flat = np.empty(self.components.entries) if out is None else out
+        for group, part in zip(self.components.groups, self.parts, strict=True):
+            part.write_inverse(group.of(flat))
         return flat
+
+    def fixed_root(self) -> Floats:
+        """R with S^-1 = blockdiag(D^-1, 0) + R R', what the uncertainty of beta adds, shape (n + p, p)."""
+        K = np.vstack([-self.Y, np.eye(self.components.p)])
+        return scipy.linalg.solve_triangular(self.L, K.T, lower=True, check_finite=False).T
 
 
 def _factor(blocks: Floats) -> PartFactor:

@@ -109,11 +109,11 @@ class Components:
         """Rows of beta, a view of shape (p, n + p)."""
         return flat[len(flat) - self.p * (self.n + self.p) :].reshape(self.p, self.n + self.p)
 
-    def level_sum(self, flat: Floats, block: Block) -> Floats:
-        """The sum of one factor's diagonal blocks, shape (q, q)."""
+    def level_blocks(self, flat: Floats, block: Block) -> Floats:
+        """One factor's diagonal blocks, shape (J, q, q)."""
         columns = block.start + np.arange(block.n_levels * block.q).reshape(block.n_levels, block.q)
-        out = np.empty((block.q, block.q))
+        out = np.empty((block.n_levels, block.q, block.q))
         for i in range(block.q):
             for h in range(i + 1):
-                out[i, h] = out[h, i] = flat[self.row[columns[:, i]] + self.place[columns[:, h]]].sum()
+                out[:, i, h] = out[:, h, i] = flat[self.row[columns[:, i]] + self.place[columns[:, h]]]
         return out

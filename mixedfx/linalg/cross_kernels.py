@@ -98,8 +98,8 @@ def less_crossproduct(low, high, ptr, column_ptr, column_at, column_level, row, 
 
 
 @kernel
-def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, near, s, out):
-    """out += v_c H_cb v_b' summed over the columns c in `low`..`high` and all b, (q, q); H addressed as above.
+def quadratics(low, high, ptr, column_ptr, column_at, column_level, row, place, v, flat, near, s, out):
+    """out_j += v_jc H_cb v_jb' summed over the columns c in `low`..`high` and all b, (J, q, q); H addressed as above.
 
     v (q, nnz) as a sparse (J q, columns). Buffers: near (columns,), the row of H; s (q,).
     """
@@ -112,8 +112,8 @@ def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v
             near[i] = flat[at + i]
         own = near[length - 1]
         for t in range(column_ptr[c], column_ptr[c + 1]):
-            a = column_at[t]
-            begin = ptr[column_level[t]]
+            a, j = column_at[t], column_level[t]
+            begin = ptr[j]
             if q == 2:  # one walk for both: gathering is what takes time
                 x, y = 0.0, 0.0
                 for b in range(begin, a):
@@ -129,4 +129,4 @@ def quadratic(low, high, ptr, column_ptr, column_at, column_level, row, place, v
                     s[h] = total
             for g in range(q):
                 for h in range(q):
-                    out[g, h] += v[g, a] * s[h] + s[g] * v[h, a] + own * v[g, a] * v[h, a]
+                    out[j, g, h] += v[g, a] * s[h] + s[g] * v[h, a] + own * v[g, a] * v[h, a]

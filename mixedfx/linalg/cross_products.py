@@ -213,17 +213,17 @@ class CrossProducts:
         in_threads([(kernels.less_crossproduct, (*run, v, flat, near[t])) for t, run in enumerate(runs)])
         return flat
 
-    def quadratic(self, v: Floats, H: Floats, *, with_fixed: bool) -> Floats:
-        """sum_j v_j H v_j' for v (q, nnz) on the pattern, shape (q, q); H as `Components` keeps it.
+    def quadratics(self, v: Floats, H: Floats) -> Floats:
+        """v_j H v_j' of each eliminated level, shape (J, q, q), without beta's columns.
 
-        `with_fixed`: beta's columns count as well.
+        v (q, nnz) is on the pattern, H as `Components` keeps it.
         """
         from mixedfx.linalg import cross_kernels as kernels
 
-        runs = self._runs(with_fixed=with_fixed)
-        sums, s = np.zeros((len(runs), self.layout.q, self.layout.q)), np.empty((len(runs), self.layout.q))
+        runs, q = self._runs(with_fixed=False), self.layout.q
+        sums, s = np.zeros((len(runs), self.layout.n_levels, q, q)), np.empty((len(runs), q))
         near = np.empty((len(runs), self.layout.alpha_start))
-        in_threads([(kernels.quadratic, (*run, v, H, near[t], s[t], sums[t])) for t, run in enumerate(runs)])
+        in_threads([(kernels.quadratics, (*run, v, H, near[t], s[t], sums[t])) for t, run in enumerate(runs)])
         return sums.sum(axis=0)
 
     def _runs(self, *, with_fixed: bool) -> list[tuple[Any, ...]]:
