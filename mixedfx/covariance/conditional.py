@@ -6,8 +6,8 @@ B_j = Z_ej' W Z_o with them, A_j = Z_ej' W Z_ej, M_j its covariance given the re
     remaining factor:   V_jj = H_jj
     eliminated factor:  V_jj = M_j + M_j B_j H B_j' M_j = M_j + Sigma_e (F_j B_j H B_j' F_j') Sigma_e
 
-The second form, in which M_j = Sigma_e F_j, has in its middle what the score subtracts (`mixedfx.covariance.traces`), so
-that the last evaluation of a likelihood gives these covariances away. Singular covariances are no special case.
+The second form, in which M_j = Sigma_e F_j, has in its middle what the score subtracts (`mixedfx.covariance.traces`):
+the last evaluation of a likelihood gives these covariances away. Singular covariances are no special case.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def intraclass_correlation(result: CovarianceResult, *, mean: float | None = Non
             slopes = ", ".join(name for name in block.names if name != INTERCEPT)
             raise SettingError(
                 f"factor '{block.factor}' has slopes ({slopes}), so that its share of the variance depends on their "
-                "features; intraclass correlations are for models of random intercepts"
+                f"features; fit the model with (1 | {block.factor}) for its intraclass correlation, or read the "
+                "variances from varcorr"
             )
     variances = {block.factor: float(block.matrix[0, 0]) for block in result.varcorr.blocks}
     total = sum(variances.values()) + _residual_variance(result, mean)

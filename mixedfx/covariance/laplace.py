@@ -194,9 +194,7 @@ class LaplacePoint:
         hessian = self.mode.hessian
         H = hessian.rest_covariance()
         h, explained = self.problem.rows.random.leverages(hessian.omega, hessian.M, H)
-        traces = level_traces(
-            hessian.lambdas, hessian.blocks, hessian.M, H, explained, hessian.reduced
-        )
+        traces = level_traces(hessian.lambdas, hessian.blocks, hessian.M, H, explained, hessian.reduced)
         return h, traces, dense_level_covariances(hessian.lambdas, hessian.M, H, explained)
 
     @cached_property

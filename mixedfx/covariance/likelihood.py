@@ -79,8 +79,8 @@ def _check_identified(design: Design) -> None:
         if coefficients >= design.n_rows:
             raise DataError(
                 f"factor '{term.name}' has {coefficients} coefficients ({term.grouping.n_levels} levels x "
-                f"{term.q}) for {design.n_rows} observations, so they cannot be told from the residuals; use fewer "
-                "slopes, or another grouping factor"
+                f"{term.q}) for {design.n_rows} observations, so they cannot be told from the residuals; "
+                + ("use fewer slopes, or another grouping factor" if term.q > 1 else "take its bar term out")
             )
 
 

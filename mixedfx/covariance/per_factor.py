@@ -24,8 +24,8 @@ def combine(fits: Mapping[str, CovarianceResult]) -> CovarianceResult:
     -------
     CovarianceResult
         ``sigma^2`` is the mean of the fits' weighted by rows (each fit counted once), fixed effects are those of the
-        fit with most rows, conditional modes of a factor and their covariances come from its own fit. There is no common likelihood: it is
-        NaN. `fits` keeps everything.
+        fit with most rows, conditional modes of a factor and their covariances come from its own fit. There is no
+        common likelihood: it is NaN. `fits` keeps everything.
     """
     distinct = list({id(fit): fit for fit in fits.values()}.values())
     largest = max(distinct, key=lambda fit: fit.n_rows)

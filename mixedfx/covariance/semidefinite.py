@@ -29,6 +29,9 @@ GAP = 1e-13
 """Duality gap (in units of log-likelihood) at which the central path ends."""
 TO_BOUNDARY = 0.95
 """Share of the way to the boundary that a step along the central path takes at most."""
+LEAST_INFORMATION = 1e-12
+"""Least information on a variance with a negative score, relative to its square; of a fit that is not exact it is about
+1 over the number of levels."""
 ZERO = 1e-5
 """An eigenvalue below this many standard errors is set to zero exactly: that costs ZERO^2 / 2 of log-likelihood."""
 
@@ -92,6 +95,7 @@ def constrained_step(
 def _step_in_cone(
     space: ParameterSpace, phi: Floats, score: Floats, information: Floats, free: NDArray[np.int64]
 ) -> Step:
+    information = information + np.diag(_lacking_information(space, score, information))
     # In units of each parameter's standard error the model is well scaled, whatever the units of the data.
     units = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
     unit = units[free]
@@ -109,6 +113,19 @@ def _step_in_cone(
     new = phi.copy()
     new[free] += unit * d
     return Step(new, float(s @ d - 0.5 * d @ Q @ d))
+
+
+def _lacking_information(space: ParameterSpace, score: Floats, information: Floats) -> Floats:
+    """What to add to the diagonal so that each entry has a scale, shape (n,).
+
+    A response that the fixed effects meet exactly, such as one proportion in all rows, leaves no average information on
+    variances, whose scores all the same say that they are 0.
+    """
+    falls = {(e.term, e.i): max(-score[a], 0.0) for a, e in enumerate(space.entries) if _is_variance(e)}
+    least = [LEAST_INFORMATION * falls[e.term, e.i] * falls[e.term, e.j] for e in space.entries]
+    lacking = np.zeros(len(score))
+    lacking[: len(least)] = np.maximum(least - np.diag(information)[: len(least)], 0.0)
+    return lacking
 
 
 def _with_least_sigma2(

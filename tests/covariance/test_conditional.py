@@ -18,8 +18,11 @@ from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import build_design
 from mixedfx.families import get_family
 
+SHORT_OF_THE_OPTIMUM = ("arabidopsis_slopes", "grouseticks_slopes")
+"""R's deviance is 1e-6 above ours, and its covariances are 2e-5 of themselves away."""
 WITH_CONDVAR = [case for case in goldens.cases() if goldens.load(case).condvar]
 
 
@@ -34,20 +37,39 @@ def fit(golden: Golden) -> CovarianceResult:
     )
 
 
+def assert_near(ours: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Relative to the standard deviations of each pair: covariances may be anywhere near 0."""
+    sd = np.sqrt(np.diagonal(expected, axis1=1, axis2=2))
+    assert (np.abs(ours - expected) <= tolerance * sd[:, :, None] * sd[:, None, :]).all()
+
+
 @pytest.mark.parametrize("case", WITH_CONDVAR)
 def test_against_r(case: str) -> None:
     golden = goldens.load(case)
     got = fit(golden)
     assert got.condvar is not None
+    assert set(golden.condvar) <= set(got.condvar)
     for factor, expected in golden.condvar.items():
         modes, theirs = got.ranef[factor], golden.ranef[factor]
         order = modes.index.astype(str).get_indexer(theirs.index)
         columns = modes.columns.get_indexer(theirs.columns)
         ours = got.condvar[factor][order][:, columns][:, :, columns]
-        # Relative to the standard deviations of the pair: covariances may be anywhere near 0.
-        sd = np.sqrt(np.diagonal(expected, axis1=1, axis2=2))
-        scale = sd[:, :, None] * sd[:, None, :]
-        assert (np.abs(ours - expected) <= 1e-5 * scale).all()
+        assert_near(ours, expected, 2e-5 if case in SHORT_OF_THE_OPTIMUM else 1e-5)
+
+
+@pytest.mark.parametrize("case", SHORT_OF_THE_OPTIMUM)
+def test_at_rs_own_estimates(case: str) -> None:
+    golden = goldens.load(case)
+    family = get_family(golden.family)
+    design = build_design(golden.formula, golden.data(), family=family, weights=golden.weights)
+    terms = design.predictors.terms
+    blocks = mfx.VarCorr.from_frame(golden.varcorr).align(terms).blocks
+    beta = golden.fixef[list(design.predictors.fixed_names)].to_numpy()
+    point = Covariances(tuple(block.matrix for block in blocks), 1.0)
+    at = LaplaceProblem.of(design, family).at(point, beta, np.zeros(0))
+    for term in terms:
+        order = term.grouping.levels.astype(str).get_indexer(golden.ranef[term.name].index)
+        assert_near(at.condvar[term.name][order], golden.condvar[term.name], 1e-6)
 
 
 @pytest.mark.parametrize("kind", sorted(FORMULAS))
@@ -142,5 +164,7 @@ def test_of_draws_it_is_their_spread(tmp_path: Path) -> None:
     np.testing.assert_allclose(mfx.load_covariance(tmp_path).ranef_sd("Subject"), expected, rtol=1e-12)
     of_several = replace(sampled, posterior=None, fits={"Subject": sampled})
     np.testing.assert_allclose(of_several.ranef_sd("Subject"), expected, rtol=1e-12)
-    with pytest.raises(mfx.errors.DataError, match=r"neither conditional covariances nor draws.*fit it again"):
+    with pytest.raises(
+        mfx.errors.DataError, match=r"neither conditional covariances nor draws.*fit it again"
+    ):
         replace(sampled, posterior=None).ranef_sd("Subject")
