@@ -40,11 +40,8 @@ def ranef_sd(result: CovarianceResult, factor: str) -> pd.DataFrame:
     --------
     >>> import mixedfx as mfx
     >>> fit = mfx.learn_covariance("y ~ 1 + (1 | s) + (1 | d)", mfx.datasets.load_insteval())
-    >>> fit.ranef_sd("d").round(3).head(2)
-       (Intercept)
-    d
-    1        0.195
-    6        0.113
+    >>> fit.ranef_sd("d")["(Intercept)"].round(3).head(2).tolist()
+    [0.296, 0.198]
     """
     if factor not in result.ranef:
         raise DataError(f"no grouping factor '{factor}'; there are: {', '.join(result.ranef)}")
