@@ -50,7 +50,7 @@ def ranef_sd(result: CovarianceResult, factor: str) -> pd.DataFrame:
         values = np.sqrt(np.diagonal(result.condvar[factor], axis1=1, axis2=2))
     elif result.posterior is not None:
         draws = result.posterior["posterior"][f"b_{factor}"].transpose("chain", "draw", ...).to_numpy()
-        values = draws.reshape(-1, *modes.shape).std(axis=0, ddof=1)
+        values = draws.reshape(-1, *modes.shape).std(axis=0, ddof=1, dtype=float)  # the draws may be single
     elif factor in result.fits:
         return ranef_sd(result.fits[factor], factor)
     else:
