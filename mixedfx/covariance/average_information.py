@@ -182,7 +182,7 @@ def _with_secants(information: Floats, secants: list[tuple[Floats, Floats]]) -> 
     for moved, change in secants:
         image = information @ moved
         expected, observed = float(moved @ image), float(moved @ change)
-        if expected < 1.0 and 0.3 * expected < observed < 3.0 * expected:
+        if expected < 1.0 and 0.005 * expected < observed < 3.0 * expected:
             information = (
                 information - np.outer(image, image) / expected + np.outer(change, change) / observed
             )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
+from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.errors import SettingError
@@ -173,6 +174,8 @@ def _by_likelihood(fit: CovarianceResult, label: str, data: object, weights: obj
     refitted = learn_covariance(
         fit.formula, data, family=fit.family, method="ml", weights=weights, start=fit.varcorr
     )
+    if refitted.n_rows == fit.n_rows:
+        design_again(fit, data, weights, "comparing REML fits")
     if refitted.n_rows != fit.n_rows:
         raise SettingError(
             f"the data given have {refitted.n_rows} complete rows, but {label} was fitted to {fit.n_rows}; pass the "

@@ -1,4 +1,4 @@
-"""Refuse gaussian data that leave no residual variance: its likelihood has no maximum."""
+"""Refuse data whose likelihood has no maximum: without residual variance, or with features that are all 0."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.design import Design
 from mixedfx.errors import DataError
+from mixedfx.predictors import RandomTerm
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +33,17 @@ def check_fixed_effects(design: Design, problem: GaussianProblem) -> None:
         raise DataError(
             f"the fixed effects reproduce the response '{design.spec.response_name}' exactly, so that nothing is left "
             "to learn covariances from; is it computed from columns on the right of '~'?"
+        )
+
+
+def check_features(design: Design, term: RandomTerm) -> None:
+    """Raise `DataError` where a random coefficient multiplies nothing but zeros."""
+    empty = ~design.predictors.z(term).any(axis=0)
+    if empty.any():
+        name = term.names[int(np.argmax(empty))]
+        raise DataError(
+            f"'{name}' is 0 in every row, so that its random coefficient for factor '{term.name}' can be anything; "
+            "take it out of the formula"
         )
 
 

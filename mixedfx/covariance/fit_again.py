@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from mixedfx.covariance.average_information import Optimum
-from mixedfx.covariance.gaussian import GaussianPoint
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.generalized import laplace_optimum, laplace_point, threshold_names
+from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.likelihood import gaussian_optimum
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.quadrature import QuadraturePoint
 from mixedfx.covariance.quantities import quantities
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import get_family
+
+SAME = 1e-5
+"""Log-likelihoods, of themselves and in units, that are those of the same data."""
 
 
 def design_again(fit: CovarianceResult, data: object, weights: object, what: str) -> Design:
@@ -35,7 +41,7 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
     SettingError
         The fit has no likelihood, or no data were given.
     DataError
-        The data are not the fit's: other rows or other fixed effects.
+        The data are not the fit's: other rows, fixed effects or levels, or another likelihood.
     """
     if fit.method not in ("reml", "ml") or fit.fits:
         how = f"{len(fit.fits)} fits, one a factor" if fit.fits else f"method '{fit.method}'"
@@ -60,7 +66,27 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
             f"the data given have fixed effects {', '.join(names) or 'none'} and levels {levels}, but the fit has "
             f"{', '.join(own) or 'none'} and {dict(fit.n_levels)}; pass the data of the fit"
         )
+    found = _loglik(fit, design)
+    if not np.isclose(found, fit.loglik, rtol=SAME, atol=SAME):
+        raise DataError(
+            f"at the fit's estimates the data and weights given have the log-likelihood {found:.6f}, but the fit has "
+            f"{fit.loglik:.6f}: they are not those of the fit. Pass the same data, and weights= as they were"
+        )
     return design
+
+
+def _loglik(fit: CovarianceResult, design: Design) -> float:
+    """Of the fit's estimates, with some data."""
+    space = ParameterSpace.of(design.predictors.terms)
+    matrices = tuple(block.matrix for block in fit.varcorr.align(space.terms).blocks)
+    point = Covariances(matrices, 1.0 if fit.varcorr.sigma2 is None else fit.varcorr.sigma2)
+    if fit.family == "gaussian":
+        return GaussianProblem.of(design, reml=fit.method == "reml").at(point).loglik
+    nagq = int(fit.stats.get("nagq", 1))
+    alpha = np.zeros(0) if fit.thresholds is None else fit.thresholds.to_numpy(dtype=float)
+    problem = LaplaceProblem.of(design, get_family(fit.family), profiled=nagq == 0)
+    at = problem.at(point, fit.fixef.to_numpy(dtype=float), alpha)
+    return QuadraturePoint(at, nagq).loglik if nagq > 1 else at.loglik
 
 
 def optimum_again(fit: CovarianceResult, design: Design, *, reml: bool) -> Optimum[Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
 from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
 from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
@@ -82,6 +83,8 @@ def laplace_optimum(
     fixed_start: tuple[Floats, Floats] | None = None,
 ) -> Optimum[LaplacePoint] | Optimum[QuadraturePoint]:
     """The maximum that `fit_laplace` reports, without standard errors; `fixed_start` is (beta, thresholds)."""
+    for term in design.predictors.terms:
+        check_features(design, term)
     if nagq > 1:
         check_quadrature(design.predictors.terms, nagq)
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)

@@ -12,13 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
-from mixedfx.covariance.determined import check_fixed_effects, refusing_zero
+from mixedfx.covariance.determined import check_features, check_fixed_effects, refusing_zero
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
-from mixedfx.covariance.moments import rough_estimates
+from mixedfx.covariance.moments import equal_shares, rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
+from mixedfx.covariance.semidefinite import undetermined
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.linalg.blas import one_blas
@@ -26,6 +27,11 @@ from mixedfx.predictors import RandomTerm
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
+
+FEW_ROWS = 500
+"""Up to so many rows a second start is tried, because it takes no time."""
+SAME = 1e-6
+"""Difference of log-likelihoods that makes no difference."""
 
 
 @one_blas()
@@ -64,8 +70,23 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
     check_fixed_effects(design, problem)
-    first = rough_estimates(problem) if start is None else _from_varcorr(start, problem.space)
-    return maximise(problem.at(first), problem.space, refuse=refusing_zero(design, problem))
+    refuse = refusing_zero(design, problem)
+    if start is not None:
+        return maximise(problem.at(_from_varcorr(start, problem.space)), problem.space, refuse=refuse)
+    starts = [rough_estimates(problem)]
+    if design.n_rows <= FEW_ROWS:  # whose likelihood can have several maxima
+        starts.append(equal_shares(problem))
+    optima, refusals = [], []
+    for first in starts:
+        try:
+            optima.append(maximise(problem.at(first), problem.space, refuse=refuse))
+        except DataError as error:
+            refusals.append(error)
+    if not optima:
+        raise refusals[0]
+    best = max(optimum.at.loglik for optimum in optima)
+    near = [optimum for optimum in optima if optimum.at.loglik >= best - SAME]
+    return max(near, key=lambda optimum: (optimum.converged, optimum.at.loglik))
 
 
 def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
@@ -75,6 +96,7 @@ def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
 
 def _check_identified(design: Design) -> None:
     for term in design.predictors.terms:
+        check_features(design, term)
         coefficients = term.grouping.n_levels * term.q
         if coefficients >= design.n_rows:
             raise DataError(
@@ -100,7 +122,10 @@ def _result(
     names = list(design.predictors.fixed_names)
     fixef_covariance = at.beta_covariance()
     frame = varcorr.to_frame()
+    unknown = undetermined(space, optimum.phi, optimum.gradient, optimum.information)
+    _warn_of_unknown(space, unknown)
     covariance = entry_covariance(space, optimum.phi, optimum.information)
+    covariance[unknown] = covariance[:, unknown] = np.nan
     frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return CovarianceResult(
         formula=design.spec.formula,
@@ -127,6 +152,21 @@ def _result(
         fixef_covariance=pd.DataFrame(fixef_covariance, names, names),
         fixef_covariance_spread=spread,
     )
+
+
+def _warn_of_unknown(space: ParameterSpace, unknown: NDArray[np.bool_]) -> None:
+    names = [
+        f"'{space.terms[e.term].names[e.i]}' of factor '{space.terms[e.term].name}'"
+        for e, flag in zip(space.entries, unknown, strict=False)
+        if flag and e.i == e.j
+    ]
+    if names:
+        warnings.warn(
+            f"the data say nothing of the variance of {', '.join(names)}, and what it was at the start is shown: fixed "
+            "effects tell these levels apart. Take one of the two out of the formula",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 def ranef_frames(terms: tuple[RandomTerm, ...], b: Mapping[str, Floats]) -> dict[str, pd.DataFrame]:

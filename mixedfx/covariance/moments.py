@@ -49,6 +49,18 @@ def rough_estimates(problem: GaussianProblem) -> Covariances:
     return Covariances(tuple(matrices), max(sigma2, 0.1 * square / n))
 
 
+def equal_shares(problem: GaussianProblem) -> Covariances:
+    """Each coefficient, and the residual, with an equal share of the variance: another place to begin."""
+    square = float(problem.weights @ problem.y**2) / len(problem.y)
+    sizes, _ = _by_block(problem)
+    share = square / (1 + sum(len(size) for size in sizes))
+    n = len(problem.y)
+    by_name = {
+        b.name: np.diag(share * n / size) for b, size in zip(problem.layout.blocks, sizes, strict=True)
+    }
+    return Covariances(tuple(by_name[term.name] for term in problem.space.terms), share)
+
+
 def _inside(S: Floats, least: Floats) -> Floats:
     """Variances raised to `least` (q,), and correlations drawn in where they are all but perfect."""
     raised = S + np.diag(np.maximum(least - np.diag(S), 0.0))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
 from mixedfx.covariance.gaussian import GaussianPoint
 from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.semidefinite import undetermined
 
 Floats = NDArray[np.float64]
 
@@ -59,9 +60,14 @@ def covariance_spread(at: GaussianPoint, information: Floats) -> Floats:
         point = Covariances(tuple(L @ L.T for L in factors), at.point.sigma2 + step[-1])
         return coordinates.jacobian_beside(factors, 1).T @ at.problem.at(point).gradient()
 
-    J = coordinates.jacobian_beside(coordinates.factors, 1)
+    whole = coordinates.jacobian_beside(coordinates.factors, 1)
+    nothing_known = undetermined(space, space.vector(at.point), at.gradient(), information)
+    told = ~(whole[nothing_known] != 0).any(axis=0)
+    J = whole[:, told]
     unit = 1.0 / np.sqrt(np.einsum("ia,ij,ja->a", J, information, J))
-    rows = [(gradient(-h) - gradient(h)) / (2 * STEP) for h in np.diag(STEP * unit)]
+    steps = np.zeros((len(unit), len(told)))
+    steps[:, told] = np.diag(STEP * unit)
+    rows = [(gradient(-h) - gradient(h))[told] / (2 * STEP) for h in steps]
     observed = np.array(rows) * unit
     values, vectors = np.linalg.eigh(0.5 * (observed + observed.T))
     known = values > 1e-8 * values[-1]

@@ -32,6 +32,8 @@ TO_BOUNDARY = 0.95
 LEAST_INFORMATION = 1e-12
 """Least information on a variance with a negative score, relative to its square; of a fit that is not exact it is about
 1 over the number of levels."""
+NOTHING = 1e-14
+"""Information on the size of a variance that is rounding."""
 ZERO = 1e-5
 """An eigenvalue below this many standard errors is set to zero exactly: that costs ZERO^2 / 2 of log-likelihood."""
 
@@ -96,6 +98,7 @@ def _step_in_cone(
     space: ParameterSpace, phi: Floats, score: Floats, information: Floats, free: NDArray[np.int64]
 ) -> Step:
     information = information + np.diag(_lacking_information(space, score, information))
+    free = free[~undetermined(space, phi, score, information)[free]]
     # In units of each parameter's standard error the model is well scaled, whatever the units of the data.
     units = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
     unit = units[free]
@@ -112,7 +115,25 @@ def _step_in_cone(
         d = cone.snapped(_central_path(cone, _with_positive_eigenvalues(Q), s))
     new = phi.copy()
     new[free] += unit * d
+    for a, entry in enumerate(space.entries):
+        if _is_variance(entry):
+            new[a] = max(new[a], 0.0)  # a variance of 0, but for rounding
     return Step(new, float(s @ d - 0.5 * d @ Q @ d))
+
+
+def undetermined(space: ParameterSpace, phi: Floats, score: Floats, information: Floats) -> NDArray[np.bool_]:
+    """Entries of coefficients whose variance the data say nothing of, shape (n,): steps leave them as they are.
+
+    REML knows nothing of a factor whose levels the fixed effects tell apart: its score and information are rounding.
+    """
+    unknown = set()
+    for a, e in enumerate(space.entries):
+        if _is_variance(e):
+            size = max(phi[a], phi[-1])
+            if information[a, a] * size**2 < NOTHING and abs(score[a]) * size < np.sqrt(NOTHING):
+                unknown.add((e.term, e.i))
+    flags = [(e.term, e.i) in unknown or (e.term, e.j) in unknown for e in space.entries]
+    return np.array([*flags, False])
 
 
 def _lacking_information(space: ParameterSpace, score: Floats, information: Floats) -> Floats:

@@ -96,11 +96,10 @@ class ExactSystem:
             rows[group.columns] = G
             K = lambdas.rest_transpose_times(rows)[group.columns]  # Lambda' G
             G -= np.swapaxes(K, 1, 2) @ part.solve(K)
-            if with_fixed:
+            if with_fixed and components.p:
                 R = of_beta[:, group.columns] - np.einsum("ksp,ksc->pkc", rest.Y[group.columns], K)
-                half = scipy.linalg.solve_triangular(rest.L, R.reshape(len(R), -1), lower=True).reshape(
-                    R.shape
-                )
+                half = scipy.linalg.solve_triangular(rest.L, R.reshape(components.p, -1), lower=True)
+                half = half.reshape(R.shape)
                 G -= np.einsum("pka,pkc->kac", half, half)
         return flat
 

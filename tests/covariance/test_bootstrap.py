@@ -18,6 +18,7 @@ from mixedfx.covariance import bootstrap as module
 from mixedfx.covariance.bootstrap import simulated_response
 from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import build_design
 from mixedfx.errors import DataError, SettingError
 
 DYESTUFF = "Yield ~ 1 + (1 | Batch)"
@@ -40,8 +41,7 @@ def test_covariance_of_simulated_responses() -> None:
     fit = mfx.learn_covariance(
         "Reaction ~ Days + (1 + Days | Subject)", goldens.data("sleepstudy").assign(w=1.0), weights="w"
     )
-    own = replace(fit, n_rows=len(data), n_levels={"Subject": 2})
-    design = design_again(own, data, "w", "a test")
+    design = build_design(fit.formula, data, family=fit.family, weights="w")
     rng = np.random.default_rng(0)
     draws = np.array([simulated_response(fit, design, rng) for _ in range(4000)])
     z = np.column_stack([np.ones(len(data)), data["Days"]])
