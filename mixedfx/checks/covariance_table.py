@@ -52,8 +52,8 @@ def covariance_table(
     layout = coef.mixture.components[0].normal.elimination.operator.layout
     space = ParameterSpace.of(tuple(random_terms(coef, layout).values()))
     table = _labels(space)
-    frozen = _covariances(coef.varcorr, space)
-    table["stage1"] = space.vector(_covariances(cov.varcorr, space))
+    frozen = space.from_varcorr(coef.varcorr)
+    table["stage1"] = space.vector(space.from_varcorr(cov.varcorr))
     keys = [_key(row) for row in table.to_dict("records")]
     errors1 = _errors(cov.standard_errors)
     table["se1"] = [errors1.get(key, np.nan) for key in keys]
@@ -63,7 +63,7 @@ def covariance_table(
     for column in ("full", "se_full", "full_sdcor", "error", "z"):
         table[column] = np.nan
     if full is not None:
-        refined = _covariances(full.varcorr, space)
+        refined = space.from_varcorr(full.varcorr)
         table["full"] = space.vector(refined)
         table["full_sdcor"] = _sdcor(refined, space)
         errors2 = _errors(full.standard_errors)
@@ -86,11 +86,6 @@ def _labels(space: ParameterSpace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["grp", "var1", "var2"], dtype=object)
 
 
-def _covariances(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
-    matrices = tuple(block.matrix for block in varcorr.align(space.terms).blocks)
-    return Covariances(matrices, 1.0 if varcorr.sigma2 is None else varcorr.sigma2)
-
-
 def _sdcor(point: Covariances, space: ParameterSpace) -> Floats:
     sds = [np.sqrt(np.diag(S)) for S in point.matrices]
     out = []
@@ -108,7 +103,7 @@ def _contributions(varcorr: VarCorr, space: ParameterSpace, layout: RowLayout) -
     stored = {
         int(c): float(np.mean(layout.feature(int(c)) ** 2)) for t in space.terms for c in t.columns if c >= 0
     }
-    point, parts = _covariances(varcorr, space), np.full(space.size, np.nan)
+    point, parts = space.from_varcorr(varcorr), np.full(space.size, np.nan)
     for i, e in enumerate(space.entries):
         if e.i == e.j:
             column = int(space.terms[e.term].columns[e.i])

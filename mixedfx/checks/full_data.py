@@ -16,7 +16,6 @@ from mixedfx.checks.thresholds import Thresholds
 from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.likelihood import standard_errors
-from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design, build_design
 from mixedfx.errors import MixedfxWarning
 from mixedfx.linalg.blas import one_blas
@@ -89,11 +88,11 @@ def full_data_estimate(
         if coef.family != "gaussian":
             return problem
         return _one_step(coef, second, problem)
-    frozen = problem.at(_point(coef.varcorr, problem.space))
+    frozen = problem.at(problem.space.from_varcorr(coef.varcorr))
     if refined is None:
         at, source, varcorr, errors = _refit(problem, frozen)
     else:
-        at = problem.at(_point(refined.varcorr, problem.space))
+        at = problem.at(problem.space.from_varcorr(refined.varcorr))
         source, varcorr, errors = "refined", refined.varcorr, refined.standard_errors
     sds = {factor: coef.ranef_sd(factor).to_numpy() for factor in coef.ranef}
     changes = {f: _in_sds(at.b[f] - frozen.b[f], sd) for f, sd in sds.items()}
@@ -173,8 +172,3 @@ def _design(coef: CoefficientsResult, data: object, layout: RowLayout) -> Design
         # The weights were an array; the curvature of a gaussian row is weight / sigma^2.
         return replace(design, weights=layout.in_caller_order(omega) * coef.varcorr.sigma2)
     return design
-
-
-def _point(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
-    assert varcorr.sigma2 is not None  # gaussian
-    return Covariances(tuple(block.matrix for block in varcorr.align(space.terms).blocks), varcorr.sigma2)

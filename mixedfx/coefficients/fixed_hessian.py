@@ -114,7 +114,7 @@ def _scaled_norm(elimination: Elimination, g: Parts) -> float:
     ):
         norms.append(scaled_maximum(own, blocks, factor))
     for i, column in enumerate(layout.fixed_columns):
-        values = layout.feature(int(column)) if column >= 0 else np.ones(layout.n_rows)
+        values = layout.feature(int(column))
         curvature = max(float(elimination.omega @ values**2), np.finfo(float).tiny)
         norms.append(abs(float(g.rest[layout.beta_start + i, 0])) / np.sqrt(curvature))
     return max(norms)

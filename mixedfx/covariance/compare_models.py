@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from mixedfx.covariance.fit_again import design_again
-from mixedfx.covariance.learn import learn_covariance
+from mixedfx.covariance.fit_again import check_same_data
+from mixedfx.covariance.likelihood import fit_gaussian
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import build_design
 from mixedfx.errors import SettingError
 
 NOTHING = 1e-6
@@ -171,14 +172,11 @@ def _by_likelihood(fit: CovarianceResult, label: str, data: object, weights: obj
             f"{label} was fitted by REML, which does not compare models with other fixed effects: {reason}, or fit it "
             "with method='ml'"
         )
-    refitted = learn_covariance(
-        fit.formula, data, family=fit.family, method="ml", weights=weights, start=fit.varcorr
-    )
-    if refitted.n_rows == fit.n_rows:
-        design_again(fit, data, weights, "comparing REML fits")
-    if refitted.n_rows != fit.n_rows:
+    design = build_design(fit.formula, data, family=fit.family, weights=weights)
+    if design.n_rows != fit.n_rows:
         raise SettingError(
-            f"the data given have {refitted.n_rows} complete rows, but {label} was fitted to {fit.n_rows}; pass the "
+            f"the data given have {design.n_rows} complete rows, but {label} was fitted to {fit.n_rows}; pass the "
             "data of the fits"
         )
-    return refitted
+    check_same_data(fit, design)
+    return fit_gaussian(design, reml=False, start=fit.varcorr)

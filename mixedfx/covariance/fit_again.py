@@ -6,19 +6,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.generalized import laplace_optimum, laplace_point, threshold_names
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.likelihood import gaussian_optimum
-from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.quadrature import QuadraturePoint
 from mixedfx.covariance.quantities import quantities
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import get_family
+
+Floats = NDArray[np.float64]
 
 SAME = 1e-5
 """Log-likelihoods, of themselves and in units, that are those of the same data."""
@@ -59,6 +62,12 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
             f"the data given have {design.n_rows} complete rows, but the fit was to {fit.n_rows}; pass the data of the "
             "fit"
         )
+    check_same_data(fit, design)
+    return design
+
+
+def check_same_data(fit: CovarianceResult, design: Design) -> None:
+    """Raise `DataError` where rows, as many as the fit's, have other fixed effects or levels, or another likelihood."""
     names, own = list(design.predictors.fixed_names), list(fit.fixef.index)
     levels = {t.name: t.grouping.n_levels for t in design.predictors.terms}
     if names != own or levels != dict(fit.n_levels):
@@ -72,34 +81,35 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
             f"at the fit's estimates the data and weights given have the log-likelihood {found:.6f}, but the fit has "
             f"{fit.loglik:.6f}: they are not those of the fit. Pass the same data, and weights= as they were"
         )
-    return design
 
 
 def _loglik(fit: CovarianceResult, design: Design) -> float:
     """Of the fit's estimates, with some data."""
-    space = ParameterSpace.of(design.predictors.terms)
-    matrices = tuple(block.matrix for block in fit.varcorr.align(space.terms).blocks)
-    point = Covariances(matrices, 1.0 if fit.varcorr.sigma2 is None else fit.varcorr.sigma2)
+    point = ParameterSpace.of(design.predictors.terms).from_varcorr(fit.varcorr)
     if fit.family == "gaussian":
         return GaussianProblem.of(design, reml=fit.method == "reml").at(point).loglik
-    nagq = int(fit.stats.get("nagq", 1))
-    alpha = np.zeros(0) if fit.thresholds is None else fit.thresholds.to_numpy(dtype=float)
+    nagq = _nagq(fit)
     problem = LaplaceProblem.of(design, get_family(fit.family), profiled=nagq == 0)
-    at = problem.at(point, fit.fixef.to_numpy(dtype=float), alpha)
+    at = problem.at(point, *_fixed(fit))
     return QuadraturePoint(at, nagq).loglik if nagq > 1 else at.loglik
+
+
+def _nagq(fit: CovarianceResult) -> int:
+    return int(fit.stats.get("nagq", 1))
+
+
+def _fixed(fit: CovarianceResult) -> tuple[Floats, Floats]:
+    """(beta, thresholds)."""
+    alpha = np.zeros(0) if fit.thresholds is None else fit.thresholds.to_numpy(dtype=float)
+    return fit.fixef.to_numpy(dtype=float), alpha
 
 
 def optimum_again(fit: CovarianceResult, design: Design, *, reml: bool) -> Optimum[Any]:
     """The maximum of the likelihood (`reml`: of gaussian models the restricted one), from the fit's estimates."""
     if fit.family == "gaussian":
         return gaussian_optimum(design, reml=reml, start=fit.varcorr)
-    alpha = np.zeros(0) if fit.thresholds is None else fit.thresholds.to_numpy(dtype=float)
     return laplace_optimum(
-        design,
-        get_family(fit.family),
-        nagq=int(fit.stats.get("nagq", 1)),
-        start=fit.varcorr,
-        fixed_start=(fit.fixef.to_numpy(dtype=float), alpha),
+        design, get_family(fit.family), nagq=_nagq(fit), start=fit.varcorr, fixed_start=_fixed(fit)
     )
 
 

@@ -126,8 +126,7 @@ def _start(
     if given is None:
         point = moment_guess(problem, without)
     else:
-        matrices = tuple(block.matrix for block in given.align(problem.space.terms).blocks)
-        point = Covariances(matrices, 1.0)
+        point = Covariances(problem.space.from_varcorr(given).matrices, 1.0)
     return problem.at(point, *((without.beta, without.alpha) if fixed is None else fixed))
 
 

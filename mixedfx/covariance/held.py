@@ -104,8 +104,31 @@ def information_spread(information: Floats, index: int, held: Sequence[int]) -> 
     return float(np.sqrt(max(inverse[np.searchsorted(free, index)] @ (free == index), 0.0)))
 
 
+def not_found(value: float, at: Any) -> Held:
+    """Where there is no constrained maximum; the next search starts from `at`."""
+    return Held(value, np.inf, np.nan, at)
+
+
 @dataclass(frozen=True, eq=False)
-class EntryProfile:
+class _OfOneEntry:
+    """One entry of the vector: its estimate and standard error."""
+
+    search: Search
+    index: int
+
+    @property
+    def estimate(self) -> float:
+        """The entry at the maximum."""
+        return float(self.search.optimum.phi[self.index])
+
+    @property
+    def spread(self) -> float:
+        """Its standard error, as if there were no boundary."""
+        return self.search.spread(self.index)
+
+
+@dataclass(frozen=True, eq=False)
+class EntryProfile(_OfOneEntry):
     """An entry of the vector on which no constraint bears: sigma^2, a fixed effect or a threshold.
 
     Attributes
@@ -116,19 +139,7 @@ class EntryProfile:
         Entries that start as far from where they were as this one: thresholds keep their order in this way.
     """
 
-    search: Search
-    index: int
     along: tuple[int, ...] = ()
-
-    @property
-    def estimate(self) -> float:
-        """The entry at the maximum."""
-        return float(self.search.optimum.phi[self.index])
-
-    @property
-    def spread(self) -> float:
-        """Its standard error."""
-        return self.search.spread(self.index)
 
     def hold(self, value: float, near: Held | None) -> Held:
         """See `Profile`."""
@@ -138,26 +149,13 @@ class EntryProfile:
         vector[self.index] = value
         found = self.search.maximum(at.move(vector), (self.index,))
         if found is None:
-            return Held(value, np.inf, np.nan, at)
+            return not_found(value, at)
         return Held(value, -2 * found.at.loglik, -2 * float(found.gradient[self.index]), found.at)
 
 
 @dataclass(frozen=True, eq=False)
-class VarianceProfile:
+class VarianceProfile(_OfOneEntry):
     """The variance of one random coefficient, 0 included."""
-
-    search: Search
-    index: int
-
-    @property
-    def estimate(self) -> float:
-        """The variance at the maximum."""
-        return float(self.search.optimum.phi[self.index])
-
-    @property
-    def spread(self) -> float:
-        """Its standard error (as if it were no boundary, where it is 0)."""
-        return self.search.spread(self.index)
 
     @property
     def _covariances(self) -> list[int]:
@@ -179,7 +177,7 @@ class VarianceProfile:
         held = (self.index,) if value > 0 else (self.index, *self._covariances)
         found = self.search.maximum(at.move(vector), held)
         if found is None:
-            return Held(value, np.inf, np.nan, at)
+            return not_found(value, at)
         path = np.zeros_like(found.phi)
         path[self.index] = 1.0
         if value > 0:
@@ -221,6 +219,6 @@ class GaussianCoefficientProfile:
         problem = replace(self.without, y=y, least_squares=coefficients)
         found = self.search.maximum(problem.at(start), ())
         if found is None:
-            return Held(value, np.inf, np.nan, self.search.optimum.at)
+            return not_found(value, self.search.optimum.at)
         at: GaussianPoint = found.at
         return Held(value, -2 * at.loglik, -2 * float(self.x @ at.Py), at)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import LikelihoodPoint
-from mixedfx.covariance.held import Held, Search, information_spread
+from mixedfx.covariance.held import Held, Search, information_spread, not_found
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.varcorr import lower_factor
 
@@ -165,7 +165,7 @@ class CorrelationProfile:
         held = [a for a in at.own if entries[a].i == entries[a].j]
         found = self.search.maximum(at.move(vector), (*held, self.index))
         if found is None:
-            return Held(value, np.inf, np.nan, at)
+            return not_found(value, at)
         there: CorrelationPoint = found.at
         path = np.zeros_like(found.phi)
         path[at.own] = at._entries(_path(there.R, pair, value))

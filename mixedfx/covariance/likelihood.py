@@ -16,7 +16,7 @@ from mixedfx.covariance.determined import check_features, check_fixed_effects, r
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
 from mixedfx.covariance.moments import equal_shares, rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
-from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
 from mixedfx.covariance.semidefinite import undetermined
@@ -72,7 +72,7 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     check_fixed_effects(design, problem)
     refuse = refusing_zero(design, problem)
     if start is not None:
-        return maximise(problem.at(_from_varcorr(start, problem.space)), problem.space, refuse=refuse)
+        return maximise(problem.at(problem.space.from_varcorr(start)), problem.space, refuse=refuse)
     starts = [rough_estimates(problem)]
     if design.n_rows <= FEW_ROWS:  # whose likelihood can have several maxima
         starts.append(equal_shares(problem))
@@ -87,11 +87,6 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     best = max(optimum.at.loglik for optimum in optima)
     near = [optimum for optimum in optima if optimum.at.loglik >= best - SAME]
     return max(near, key=lambda optimum: (optimum.converged, optimum.at.loglik))
-
-
-def _from_varcorr(varcorr: VarCorr, space: ParameterSpace) -> Covariances:
-    matrices = tuple(block.matrix for block in varcorr.align(space.terms).blocks)
-    return Covariances(matrices, varcorr.sigma2 if varcorr.sigma2 is not None else 1.0)
 
 
 def _check_identified(design: Design) -> None:

@@ -10,6 +10,7 @@ from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.covariance.one_factor import OneFactor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
 
@@ -25,16 +26,12 @@ def rough_estimates(problem: GaussianProblem) -> Covariances:
     There the other factors are noise, which costs little where each level meets many of theirs. Every coefficient is
     left some variance, so that it can be seen to matter.
     """
-    layout, products = problem.layout, problem.response_products
-    blocks = problem.operator.diagonal_blocks(problem.weights)
-    of_rest = [products.rest[b.slice].reshape(b.n_levels, b.q) for b in layout.rest]
-    sums = dict(zip((b.name for b in layout.blocks), [products.e[:, :, 0], *of_rest], strict=True))
-    squares = dict(zip((b.name for b in layout.blocks), [blocks.e, *blocks.rest], strict=True))
     square, n = float(problem.weights @ problem.y**2), len(problem.y)
     matrices, explained, left = [], [], []
+    sums = {block.name: (A, c) for block, A, c in _level_sums(problem)}
     for term, start in zip(problem.space.terms, _moments(problem), strict=True):
         space = ParameterSpace.of((term,))
-        alone = OneFactor(space, squares[term.name], sums[term.name], square, n)
+        alone = OneFactor(space, *sums[term.name], square, n)
         size = alone.A.sum(axis=0) / n
         sigma2 = max(square / n - float(np.sum(size * start)), 0.1 * square / n)
         found = maximise(
@@ -52,12 +49,9 @@ def rough_estimates(problem: GaussianProblem) -> Covariances:
 def equal_shares(problem: GaussianProblem) -> Covariances:
     """Each coefficient, and the residual, with an equal share of the variance: another place to begin."""
     square = float(problem.weights @ problem.y**2) / len(problem.y)
-    sizes, _ = _by_block(problem)
-    share = square / (1 + sum(len(size) for size in sizes))
-    n = len(problem.y)
-    by_name = {
-        b.name: np.diag(share * n / size) for b, size in zip(problem.layout.blocks, sizes, strict=True)
-    }
+    sizes = {block.name: np.einsum("jaa->a", A) / len(problem.y) for block, A, _ in _level_sums(problem)}
+    share = square / (1 + sum(len(size) for size in sizes.values()))
+    by_name = {name: np.diag(share / size) for name, size in sizes.items()}
     return Covariances(tuple(by_name[term.name] for term in problem.space.terms), share)
 
 
@@ -84,10 +78,9 @@ def _moments(problem: GaussianProblem) -> tuple[Floats, ...]:
     """
     cross, layout, w = problem.cross, problem.layout, problem.weights
     n, total = len(problem.y), float(w @ problem.y**2)
-    sizes, observed = [], []
-    for block, own, Wr in zip(layout.blocks, *_by_block(problem), strict=True):
-        sizes.append(own)
-        observed.append((Wr.reshape(block.n_levels, block.q) ** 2).sum(axis=0))
+    sums = _level_sums(problem)
+    sizes = [np.einsum("jaa->a", A) for _, A, _ in sums]
+    observed = [(c**2).sum(axis=0) for _, _, c in sums]
     size = np.maximum(np.concatenate(sizes), np.finfo(float).tiny)
     system = np.block([[cross.squared_norms(), size[:, None]], [size[None, :], np.array([[float(n)]])]])
     units = n / np.append(size, n)
@@ -99,10 +92,10 @@ def _moments(problem: GaussianProblem) -> tuple[Floats, ...]:
     return tuple(np.diag(by_name[term.name]) for term in problem.space.terms)
 
 
-def _by_block(problem: GaussianProblem) -> tuple[list[Floats], list[Floats]]:
-    """tr(Z_i' W Z_i) of each coefficient, and Z' W r, by factor in the order of the layout."""
-    cross, layout, products = problem.cross, problem.layout, problem.response_products
-    diagonal = cross.rest.diagonal()
-    sizes = [np.einsum("jaa->a", cross.e)]
-    sizes += [diagonal[b.slice].reshape(b.n_levels, b.q).sum(axis=0) for b in layout.rest]
-    return sizes, [products.e, *(products.rest[b.slice] for b in layout.rest)]
+def _level_sums(problem: GaussianProblem) -> list[tuple[Block, Floats, Floats]]:
+    """Every factor, in the order of the layout, with Z_j' W Z_j (J, q, q) and Z_j' W r (J, q) of its levels."""
+    layout, products = problem.layout, problem.response_products
+    of_rest = [products.rest[b.slice].reshape(b.n_levels, b.q) for b in layout.rest]
+    blocks = problem.cross.blocks
+    squares, sums = [blocks.e, *blocks.rest], [products.e[:, :, 0], *of_rest]
+    return list(zip(layout.blocks, squares, sums, strict=True))

@@ -61,6 +61,11 @@ class ParameterSpace:
             matrices[e.term][e.i, e.j] = matrices[e.term][e.j, e.i] = value
         return Covariances(matrices, float(phi[-1]))
 
+    def from_varcorr(self, varcorr: VarCorr) -> Covariances:
+        """The covariances of these terms, whatever their order in `varcorr`; sigma^2 is 1 where it has none."""
+        matrices = tuple(block.matrix for block in varcorr.align(self.terms).blocks)
+        return Covariances(matrices, 1.0 if varcorr.sigma2 is None else varcorr.sigma2)
+
     def gradient(self, score_matrices: tuple[Floats, ...], score_sigma2: float) -> Floats:
         """d loglik/d phi from the matrices S_k with d loglik = tr(S_k dSigma_k)."""
         g = [score_matrices[e.term][e.i, e.j] * (1 if e.i == e.j else 2) for e in self.entries]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.conditional import LevelInverses
 from mixedfx.linalg.dense import level_blocks
 from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
 
@@ -38,25 +39,20 @@ def level_traces(
     layout = lambdas.layout
     F = np.eye(layout.q) - A @ M
     of_e = (F @ (A - explained @ np.swapaxes(F, 1, 2))).sum(axis=0)
-    traces = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}
-    singular = []
-    for block, factor in zip(layout.rest, lambdas.rest, strict=True):
-        inverse, trace = _inverse(factor), None
-        if inverse is not None:
-            V = inverse @ level_blocks(H, block).sum(axis=0) @ inverse.T
-            trace = _from_covariance(inverse, V, block.n_levels)
-        if trace is None:
-            singular.append(block)
-        else:
-            traces[block.name] = trace
-    if singular:
-        G = reduced()
+
+    def in_u(block: Block, inverse: Floats) -> Floats:
+        return inverse @ level_blocks(H, block).sum(axis=0) @ inverse.T
+
+    def from_reduced(singular: list[Block]) -> dict[str, Floats]:
+        G, out = reduced(), {}
         for block in singular:
             columns = G[:, block.slice]
             taken = (H @ columns).reshape(len(G), block.n_levels, block.q)
             both = np.einsum("rja,rjb->ab", columns.reshape(taken.shape), taken)
-            traces[block.name] = level_blocks(G, block).sum(axis=0) - both
-    return traces
+            out[block.name] = level_blocks(G, block).sum(axis=0) - both
+        return out
+
+    return _traces(lambdas, of_e, in_u, from_reduced)
 
 
 def exact_traces(levels: LevelInverses, *, with_fixed: bool) -> dict[str, Floats]:
@@ -72,20 +68,37 @@ def exact_traces(levels: LevelInverses, *, with_fixed: bool) -> dict[str, Floats
         for total, block in zip(sums, layout.rest, strict=True):
             own = root[block.slice].reshape(block.n_levels, block.q, -1)
             total += np.einsum("jar,jbr->ab", own, own)
-    traces = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}
-    singular = []
-    for block, factor, total in zip(layout.rest, lambdas.rest, sums, strict=True):
+    of_rest = {block.name: total for block, total in zip(layout.rest, sums, strict=True)}
+
+    def from_unexplained(singular: list[Block]) -> dict[str, Floats]:
+        unexplained = system.unexplained_in_b(with_fixed=with_fixed)
+        return {b.name: cross.components.level_blocks(unexplained, b).sum(axis=0) for b in singular}
+
+    return _traces(lambdas, of_e, lambda block, _: of_rest[block.name], from_unexplained)
+
+
+def _traces(
+    lambdas: Lambdas,
+    of_e: Floats,
+    in_u: Callable[[Block, Floats], Floats],
+    of_singular: Callable[[list[Block]], dict[str, Floats]],
+) -> dict[str, Floats]:
+    """Factor -> (q, q).
+
+    `of_e` is the eliminated factor's, `in_u` gives sum_j V_jj in u of a remaining factor and its Lambda^-1, and
+    `of_singular`, called only where there are any, the traces of factors whose covariances cannot tell.
+    """
+    layout = lambdas.layout
+    traces, singular = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}, []
+    for block, factor in zip(layout.rest, lambdas.rest, strict=True):
         inverse, trace = _inverse(factor), None
         if inverse is not None:
-            trace = _from_covariance(inverse, total, block.n_levels)
+            trace = _from_covariance(inverse, in_u(block, inverse), block.n_levels)
         if trace is None:
             singular.append(block)
         else:
             traces[block.name] = trace
-    if singular:
-        unexplained = system.unexplained_in_b(with_fixed=with_fixed)
-        traces |= {b.name: cross.components.level_blocks(unexplained, b).sum(axis=0) for b in singular}
-    return traces
+    return traces | of_singular(singular) if singular else traces
 
 
 def _inverse(factor: Floats) -> Floats | None:

@@ -137,21 +137,16 @@ class ComponentFactor:
         """S^-1 b, b (n + p, m)."""
         random, fixed = b[: self.components.n], b[self.components.n :]
         t = scipy.linalg.cho_solve((self.L, True), fixed - self.Y.T @ random, check_finite=False)
-        return np.vstack([self.solve_random(random) - self.Y @ t, t])
+        return np.vstack([_solve(self.components, self.parts, random) - self.Y @ t, t])
 
-    def solve_random(self, b: Floats) -> Floats:
-        """D^-1 b, b (n, m)."""
-        return _solve(self.components, self.parts, b)
+    def random_inverse(self, out: Floats) -> Floats:
+        """D^-1 in `out`, a flat array, whose rows of beta mean nothing: beta is held fixed.
 
-    def random_inverse(self, out: Floats | None = None) -> Floats:
-        """D^-1 as a flat array, whose rows of beta mean nothing: beta is held fixed.
-
-        `out` may give the memory: to get it from the system anew can take longer than the inverse.
+        Memory is the caller's: to get it from the system anew can take longer than the inverse.
         """
-        flat = np.empty(self.components.entries) if out is None else out
         for group, part in zip(self.components.groups, self.parts, strict=True):
-            part.write_inverse(group.of(flat))
-        return flat
+            part.write_inverse(group.of(out))
+        return out
 
     def fixed_root(self) -> Floats:
         """R with S^-1 = blockdiag(D^-1, 0) + R R', what the uncertainty of beta adds, shape (n + p, p)."""

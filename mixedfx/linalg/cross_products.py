@@ -15,12 +15,12 @@ from mixedfx.linalg.components import Components
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.memory import check_dense
-from mixedfx.linalg.operator import RowOperator
-from mixedfx.linalg.threads import ROWS_A_THREAD, in_threads, over_levels, per_thread, thread_count
+from mixedfx.linalg.operator import DiagonalBlocks, RowOperator
+from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
 Floats = NDArray[np.float64]
 
-PAIRS_A_THREAD = 5e7
+PAIRS_A_THREAD = 50_000_000
 """Pairs of columns that make a further thread worth its while: for some 30 ms after each dense factorization the
 threads of the linear algebra library still turn, waiting for more, and take the processor from ours."""
 
@@ -96,8 +96,8 @@ class CrossProducts:
     ----------
     layout, pattern, components
         The rows, without thresholds, where they touch, and how matrices over the rest are kept.
-    e
-        Z_ej' W Z_ej of the eliminated levels, shape (J, q, q).
+    blocks
+        Z_j' W Z_j of every level, by factor.
     values
         Z_ej' W D_o on the pattern, shape (q, nnz).
     rest
@@ -107,7 +107,7 @@ class CrossProducts:
     layout: RowLayout
     pattern: CrossPattern
     components: Components
-    e: Floats
+    blocks: DiagonalBlocks
     values: Floats
     rest: csr_array
 
@@ -147,7 +147,12 @@ class CrossProducts:
         )
         weighted = csr_array(((weights * z_o).T.ravel(), D.indices, D.indptr), D.shape)
         blocks = operator.diagonal_blocks(weights)
-        return cls(layout, pattern, components, blocks.e, values, (D.T @ weighted).tocsr())
+        return cls(layout, pattern, components, blocks, values, (D.T @ weighted).tocsr())
+
+    @property
+    def e(self) -> Floats:
+        """Z_ej' W Z_ej of the eliminated levels, shape (J, q, q)."""
+        return self.blocks.e
 
     @cached_property
     def _by_coefficient(self) -> list[csr_array]:
@@ -229,7 +234,7 @@ class CrossProducts:
     def _runs(self, *, with_fixed: bool) -> list[tuple[Any, ...]]:
         """The kernels' first arguments: columns of the factors, then beta's, in runs for the threads."""
         pattern, n = self.pattern, self.layout.beta_start
-        threads = thread_count(int(self.layout.q * pattern.work[-1] * ROWS_A_THREAD / PAIRS_A_THREAD))
+        threads = thread_count(int(self.layout.q * pattern.work[-1]), PAIRS_A_THREAD)
         shared = (
             pattern.ptr,
             pattern.column_ptr,
@@ -256,7 +261,6 @@ class CrossProducts:
 
 
 def _features(layout: RowLayout, columns: NDArray[np.int32]) -> Floats:
-    """Features of the sorted rows, shape (columns, N); column -1 is 1."""
-    return np.array([layout.feature(int(c)) if c >= 0 else np.ones(layout.n_rows) for c in columns]).reshape(
-        len(columns), layout.n_rows
-    )
+    """Features of the sorted rows, shape (columns, N)."""
+    rows = [layout.feature(int(column)) for column in columns]
+    return np.array(rows).reshape(len(columns), layout.n_rows)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.row_features import RowFeatures, place_features
-from mixedfx.predictors import Predictors, RandomTerm
+from mixedfx.predictors import CONSTANT, Predictors, RandomTerm
 
 Floats = NDArray[np.float64]
 
@@ -128,7 +128,9 @@ class RowLayout:
         return self.codes[[block.name for block in self.rest].index(factor)]
 
     def feature(self, column: int) -> Floats:
-        """Values of one feature in the sorted rows, shape (N,)."""
+        """Values of one feature in the sorted rows, shape (N,); those of `CONSTANT` are 1."""
+        if column == CONSTANT:
+            return np.ones(self.n_rows)
         return self.features.column(column, self.ptr, self.codes)
 
     def in_caller_order(self, rows: NDArray) -> NDArray:

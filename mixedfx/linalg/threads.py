@@ -26,11 +26,11 @@ _pool: list[ThreadPoolExecutor] = []
 os.register_at_fork(after_in_child=_pool.clear)  # a forked process has none of its parent's threads
 
 
-def thread_count(n_rows: int) -> int:
-    """Threads worth using for a traversal of `n_rows` rows, at most those that Numba is allowed."""
+def thread_count(work: int, a_thread: int = ROWS_A_THREAD) -> int:
+    """Threads worth using for so much work, rows to traverse by default; at most those that Numba is allowed."""
     from numba import config
 
-    return min(int(config.NUMBA_NUM_THREADS), 1 + n_rows // ROWS_A_THREAD)  # pyright: ignore[reportAttributeAccessIssue]
+    return min(int(config.NUMBA_NUM_THREADS), 1 + work // a_thread)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def per_thread(n_rows: int, shape: tuple[int, ...], fill: float | None = None) -> NDArray[np.float64]:
