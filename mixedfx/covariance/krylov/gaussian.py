@@ -17,8 +17,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.krylov.entry_columns import entry_columns
 from mixedfx.covariance.krylov.random_parts import columns, gram, inner, random_predictors
-from mixedfx.covariance.krylov.traces import sampled_traces
+from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
 from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
@@ -29,20 +30,11 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
-from mixedfx.linalg.pcg import CGSolution
-from mixedfx.linalg.probes import Probes, signs
+from mixedfx.linalg.probes import signs
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
-
-EXACT = 1e-9
-"""Relative accuracy of the response's and X's solutions."""
-SAMPLED = 1e-5
-"""Of the probes' and of average information's."""
-FEW = 48
-"""Up to so many coefficients a remaining factor's part of the inverse is solved for instead of sampled."""
-
 
 @dataclass(frozen=True, eq=False)
 class KrylovProblem:
@@ -122,27 +114,6 @@ class KrylovProblem:
 
 
 @dataclass(frozen=True, eq=False)
-class _Solution:
-    """Of one run of conjugate gradients.
-
-    Attributes
-    ----------
-    probes, sampled
-        The probes and their solutions.
-    inverse_sums
-        sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m).
-    b
-        Lambda H^-1 Lambda'Z'W[y X].
-    """
-
-    probes: Probes
-    sampled: CGSolution
-    inverse_sums: dict[str, Floats]
-    b: Parts
-    iterations: int
-
-
-@dataclass(frozen=True, eq=False)
 class KrylovPoint:
     """The (restricted) likelihood at one `Covariances`."""
 
@@ -164,35 +135,15 @@ class KrylovPoint:
         return reduced_system(self.elimination, self.problem.directions)
 
     @cached_property
-    def _solution(self) -> _Solution:
-        """Of [y X], of the probes, and of the units of small factors, in one run of conjugate gradients."""
-        problem, system, lambdas = self.problem, self._system, self.elimination.lambdas
-        probes = Probes.of(system, *problem.signs)
-        rhs = lambdas.transpose_times(problem.products)
-        small = [block for block in problem.layout.rest if block.n_levels * block.q <= FEW]
-        units = [np.eye(problem.layout.n_rest)[:, block.slice] for block in small]
-        n, m, k = problem.p + 1, probes.residual.shape[1], sum(unit.shape[1] for unit in units)
-        known = np.hstack([self.elimination.reduce(rhs), *units])
-        x0, exact = system.coarse.split(known)
-        found = system.solve_from(
-            np.hstack([x0, np.zeros_like(probes.residual)]),
-            np.hstack([exact, probes.residual]),
-            system.energy(np.hstack([known, probes.residual])),
-            tol=np.repeat([EXACT, SAMPLED], [n, k + m]),
-        )
-        solved = self.elimination.recover(rhs, found.x[:, :n])
-        sampled = found.take(slice(n + k, None))
-        sums = dict(zip((b.name for b in problem.layout.rest), probes.level_sums(system, sampled), strict=True))
-        inverse = np.split(found.x[:, n : n + k], np.cumsum([u.shape[1] for u in units])[:-1], axis=1)
-        for block, own in zip(small, inverse, strict=False):
-            levels = own[block.slice].reshape(block.n_levels, block.q, block.n_levels, block.q)
-            sums[block.name] = np.repeat(np.einsum("jajb->ab", levels)[:, :, None], m, axis=2)
-        return _Solution(probes, sampled, sums, lambdas.times(solved), found.iterations)
+    def _inverse(self) -> SampledInverse:
+        """Probes of H, and its solutions for Lambda'Z'W[y X]."""
+        rhs = self.elimination.lambdas.transpose_times(self.problem.products)
+        return SampledInverse.of(self.elimination, self._system, self.problem.signs, rhs)
 
     @cached_property
     def _of_rows(self) -> tuple[Parts, Floats]:
         """(Z'V0^-1[y X], [y X]'V0^-1[y X])."""
-        products, b = self.problem.products, self._solution.b
+        products, b = self.problem.products, self.elimination.lambdas.times(self._inverse.solved)
         taken = gram(self.elimination, b)
         parts = Parts(products.e - taken.e, products.rest - taken.rest)
         return parts, self.problem.cross - inner(products, b)
@@ -245,10 +196,10 @@ class KrylovPoint:
         pairs = zip(self.problem.space.terms, self.point.matrices, strict=True)
         return {term.name: self.level_scores[term.name] @ S for term, S in pairs}
 
-    @cached_property
+    @property
     def logdets(self) -> Floats:
         """log|H| as each probe has it, shape (m,)."""
-        return self.elimination.logdet_e + self._solution.probes.logdets(self._solution.sampled)
+        return self._inverse.logdets
 
     @property
     def loglik(self) -> float:
@@ -268,13 +219,7 @@ class KrylovPoint:
     @cached_property
     def traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj as each probe has it, factor -> (q, q, m); T = P (REML) or V^-1."""
-        solution = self._solution
-        sampled = sampled_traces(
-            self.elimination,
-            solution.probes.coarse,
-            *solution.probes.pairs(solution.sampled),
-            solution.inverse_sums,
-        )
+        sampled = dict(self._inverse.traces)
         if self.problem.reml and self.problem.p:
             parts, _ = self._of_rows
             for name, G in self.elimination.lambdas.by_factor(columns(parts, slice(1, None))).items():
@@ -311,7 +256,7 @@ class KrylovPoint:
     def _information(self) -> Floats:
         problem, elimination = self.problem, self.elimination
         lambdas, sigma2 = elimination.lambdas, self.point.sigma2
-        a = self._entry_columns()
+        a = entry_columns(problem.space, problem.layout, self.level_scores)
         taken = gram(elimination, a)
         own = self._scores
         h = Parts(
@@ -330,18 +275,3 @@ class KrylovPoint:
         fixed = np.hstack([inner(of_X, a), np.zeros((problem.p, 1))])
         fixed -= inner(lambdas.transpose_times(of_X), solved)
         return 0.5 * (left - fixed.T @ self._fixed[1] @ fixed) / sigma2
-
-    def _entry_columns(self) -> Parts:
-        """E g_k for every free entry E of a Sigma, one column each."""
-        problem, layout = self.problem, self.problem.layout
-        n = len(problem.space.entries)
-        e, rest = np.zeros((layout.n_levels, layout.q, n)), np.zeros((layout.n_rest, n))
-        slices = {block.name: block.slice for block in layout.rest}
-        for i, entry in enumerate(problem.space.entries):
-            name = problem.space.terms[entry.term].name
-            values = self.level_scores[name] @ problem.space.basis(entry)
-            if name == layout.eliminated.name:
-                e[:, :, i] = values
-            else:
-                rest[slices[name], i] = values.ravel()
-        return Parts(e, rest)

@@ -23,7 +23,7 @@ WELL_CONDITIONED = 1e-5
 
 
 def sampled_traces(
-    elimination: Elimination, B: Floats, x: Floats, y: Floats, inverse_sums: dict[str, Floats]
+    elimination: Elimination, in_b: Floats, sums: Floats, inverse_sums: dict[str, Floats]
 ) -> dict[str, Floats]:
     """Factor -> (q, q, m): each probe's own estimate, symmetric.
 
@@ -31,16 +31,16 @@ def sampled_traces(
     ----------
     elimination
         H at the point.
-    B, x, y
-        S^-1 = B B' + E[x y']; see `mixedfx.linalg.probes`.
+    in_b, sums
+        Lambda_o [x y B] (n_rest, columns), S^-1 = B B' + E[x y'] (see `mixedfx.linalg.probes`), and Z_e' W Z_o times
+        it (J_e, q_e, columns).
     inverse_sums
         sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m).
     """
     lambdas, layout = elimination.lambdas, elimination.operator.layout
-    m, width = x.shape[1], B.shape[1]
-    in_b = lambdas.rest_times(np.hstack([x, y, B]))
+    m = next((own.shape[2] for own in inverse_sums.values()), 1)
     F = np.eye(layout.q) - elimination.blocks.e @ elimination.M
-    sums = F @ elimination.operator.level_sums(elimination.curvature, in_b)
+    sums = F @ sums
     own = np.einsum("jab,jbc->ac", F, elimination.blocks.e)
     own = own - np.einsum("jac,jbc->ab", sums[:, :, 2 * m :], sums[:, :, 2 * m :])
     out = {layout.eliminated.name: _symmetric(own[:, :, None] - _products(sums[:, :, :m], sums[:, :, m : 2 * m]))}
@@ -59,7 +59,7 @@ def sampled_traces(
         )
         for k in singular:
             block = layout.rest[k]
-            ts = t[block.slice].reshape(block.n_levels, block.q, 2 * m + width)
+            ts = t[block.slice].reshape(block.n_levels, block.q, -1)
             known = blocks[k].sum(axis=0) - np.einsum("jac,jbc->ab", ts[:, :, 2 * m :], ts[:, :, 2 * m :])
             out[block.name] = _symmetric(known[:, :, None] - _products(ts[:, :, :m], ts[:, :, m : 2 * m]))
     return out
