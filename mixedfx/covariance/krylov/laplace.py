@@ -83,6 +83,10 @@ class KrylovLaplaceProblem:
         pairs = zip(self.space.terms, point.matrices, strict=True)
         return Lambdas.of(self.layout, {term.name: lower_factor(S) for term, S in pairs})
 
+    def near(self, other: KrylovLaplacePoint) -> KrylovLaplacePoint:
+        """The likelihood at another problem's point: the same data with other probes."""
+        return replace(other, problem=self)
+
     def at(self, point: Covariances, beta: Floats, alpha: Floats) -> KrylovLaplacePoint:
         """The likelihood at a point; the inner iterations start from u = 0."""
         layout = self.layout

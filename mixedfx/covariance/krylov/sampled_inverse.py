@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.traces import sampled_traces
 from mixedfx.linalg.elimination import Elimination
-from mixedfx.linalg.intercept_operator import InterceptOperator
-from mixedfx.linalg.operator import NumbaOperator, Parts
+from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.pcg import CGSolution
 from mixedfx.linalg.probes import Probes
 from mixedfx.linalg.reduced import ReducedSystem
-from mixedfx.linalg.threads import over_levels
 
 Floats = NDArray[np.float64]
 
@@ -89,23 +87,13 @@ class SampledInverse:
     @cached_property
     def traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, T = W - W Z C_bb^-1 Z' W, factor -> (q, q, m)."""
-        return sampled_traces(self.elimination, *self._forms, self.inverse_sums)
+        return sampled_traces(self.elimination, *self._forms, self.inverse_sums, self.sampled.x.shape[1])
 
     def leverage_sums(self, Q: Floats) -> Floats:
         """sum_r h_r Q_rk with h_r = z_r' C_bb^-1 z_r, shape (n, m); Q (N, n)."""
-        from mixedfx.linalg.leverage_kernels import leverage_sums
-
         in_b, sums = self._forms
-        operator = self.elimination.operator
-        if isinstance(operator, InterceptOperator):
-            operator = operator.general
-        assert isinstance(operator, NumbaOperator)
-        n, m, M = Q.shape[1], self.sampled.x.shape[1], self.elimination.M
-        out = operator.accumulators(n, m)
-        each = [operator.row_values(), operator.buffers(in_b.shape[1]), operator.buffers(m), out]
-        arguments = (operator.rows, M, np.ascontiguousarray(-M @ sums), in_b, np.ascontiguousarray(Q))
-        over_levels(operator.layout, leverage_sums, *arguments, each=each)
-        return out.sum(axis=0)
+        M, operator = self.elimination.M, self.elimination.operator
+        return operator.leverage_sums(M, -M @ sums, in_b, Q, self.sampled.x.shape[1])
 
 
 def _units(n: int, start: int, stop: int) -> Floats:

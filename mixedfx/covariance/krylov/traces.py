@@ -23,7 +23,7 @@ WELL_CONDITIONED = 1e-5
 
 
 def sampled_traces(
-    elimination: Elimination, in_b: Floats, sums: Floats, inverse_sums: dict[str, Floats]
+    elimination: Elimination, in_b: Floats, sums: Floats, inverse_sums: dict[str, Floats], m: int
 ) -> dict[str, Floats]:
     """Factor -> (q, q, m): each probe's own estimate, symmetric.
 
@@ -36,9 +36,10 @@ def sampled_traces(
         it (J_e, q_e, columns).
     inverse_sums
         sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m).
+    m
+        Probes.
     """
     lambdas, layout = elimination.lambdas, elimination.operator.layout
-    m = next((own.shape[2] for own in inverse_sums.values()), 1)
     F = np.eye(layout.q) - elimination.blocks.e @ elimination.M
     sums = F @ sums
     own = np.einsum("jab,jbc->ac", F, elimination.blocks.e)
