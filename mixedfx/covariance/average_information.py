@@ -84,6 +84,7 @@ def maximise[P: LikelihoodPoint](
     with_sigma: bool = True,
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
+    noise: Callable[[P, Floats], float] | None = None,
     memory: int = 1,
     tol: float = 1e-10,
     max_iterations: int = 100,
@@ -91,7 +92,9 @@ def maximise[P: LikelihoodPoint](
     """Step until the predicted gain in log-likelihood is below `tol`.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
-    `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
+    `refuse` sees every further point before its likelihood is computed, and may raise an error.
+    `noise` says how far the log-likelihood's change along a step from a point may be from what the gradient says of it
+    without being wrong: likelihoods that are sampled are not quite the integrals of their gradients. The gradient's changes
     over the last `memory` steps correct the average information: several help where that is far from the Hessian.
 
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
@@ -115,7 +118,9 @@ def maximise[P: LikelihoodPoint](
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
             )
         # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
-        noise = 1e-12 * abs(here.loglik)
+        hidden = 1e-12 * abs(here.loglik)
+        if noise is not None:
+            hidden += noise(here, step.phi - phi)
         slope = float(gradient @ (step.phi - phi))
         t = 1.0
         while True:
@@ -124,7 +129,7 @@ def maximise[P: LikelihoodPoint](
                 refuse(trial)
             there = _moved(here, trial)
             evaluations += 1
-            if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
+            if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - hidden:
                 break
             if t < 1e-6:
                 return Optimum(

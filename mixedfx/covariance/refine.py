@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
-from mixedfx.covariance.generalized import threshold_names
+from mixedfx.covariance.generalized import MEMORY, threshold_names
 from mixedfx.covariance.joint_hessian import joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
-from mixedfx.covariance.krylov.precision import monte_carlo_errors, probes_for, relative_errors
+from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames
 from mixedfx.covariance.optimum_stats import optimum_stats
 from mixedfx.covariance.parameters import Covariances
@@ -173,7 +173,14 @@ def _search[P: (KrylovPoint, KrylovLaplacePoint)](
     while True:
         at = start(probes, None if found is None else found.optimum.at)
         space = at.problem.space
-        optimum = maximise(at, space, with_sigma=with_sigma, memory=1 if with_sigma else 8, tol=TOLERANCE)
+        optimum = maximise(
+            at,
+            space,
+            with_sigma=with_sigma,
+            noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
+            memory=1 if with_sigma else MEMORY,
+            tol=TOLERANCE,
+        )
         information = optimum.information
         errors = monte_carlo_errors(optimum.at.gradients(), information)
         se = np.sqrt(np.diag(entry_covariance(space, optimum.phi[: space.size], information[: space.size, : space.size])))

@@ -32,6 +32,17 @@ def monte_carlo_errors(gradients: Floats, information: Floats) -> Floats:
     return np.sqrt((moved**2).sum(axis=1) / ((m - 1) * m))
 
 
+def change_error(gradients: Floats, logdets: Floats, step: Floats) -> float:
+    """What a fall of the sampled log-likelihood along a step may be without meaning anything.
+
+    The sampled value is not the integral of the sampled gradient, which is far more exact: near the maximum it is the
+    gradient that is believed. Hence three standard errors of the gradient along the step, and a tenth of the value's.
+    """
+    m = len(logdets)
+    along = 3.0 * float((step @ gradients).std(ddof=1))
+    return (along + 0.05 * float(logdets.std(ddof=1))) / math.sqrt(m)
+
+
 def relative_errors(errors: Floats, space: ParameterSpace, phi: Floats, se: Floats) -> Floats:
     """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of the standard error where that is more.
 
