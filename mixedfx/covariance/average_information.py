@@ -92,10 +92,10 @@ def maximise[P: LikelihoodPoint](
     """Step until the predicted gain in log-likelihood is below `tol`.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
-    `refuse` sees every further point before its likelihood is computed, and may raise an error.
-    `noise` says how far the log-likelihood's change along a step from a point may be from what the gradient says of it
-    without being wrong: likelihoods that are sampled are not quite the integrals of their gradients. The gradient's changes
-    over the last `memory` steps correct the average information: several help where that is far from the Hessian.
+    `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says how far
+    the log-likelihood may fall along a step from a point without meaning anything: those that are sampled are not quite
+    the integrals of their gradients. The gradient's changes over the last `memory` steps correct the average
+    information: several help where that is far from the Hessian.
 
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
