@@ -147,9 +147,9 @@ def compare_stages(
     coef
         Stage 2, estimated at the covariances of `cov` from all rows.
     data
-        The rows that stage 2 was fitted to. With them the covariances are estimated on all rows by the exact engine
-        (gaussian family, up to ``thresholds.max_coefficients`` coefficients besides those of the largest factor);
-        otherwise one step towards that estimate is taken from stage 2's conditional modes.
+        The rows that stage 2 was fitted to. With them the covariances are estimated on all rows, in steps from the
+        frozen ones to the maximum of the likelihood (other families than the gaussian: Laplace's); without them, for
+        gaussian models, one step towards that estimate is taken from stage 2's conditional modes.
     holdout
         Rows that neither stage saw, to be predicted.
     refined
