@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_whole_number
 from mixedfx.errors import SettingError
 from mixedfx.grouping import Grouping
 
@@ -280,7 +281,4 @@ def _is_real(value: object) -> bool:
 def _check_count(name: str, value: object, least: int) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise SettingError(
-            f"subsample setting {name} is {value!r}; it must be a whole number, at least {least}"
-        )
+    check_whole_number(f"subsample setting {name}", value, least)

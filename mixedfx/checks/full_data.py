@@ -15,7 +15,7 @@ from mixedfx.checks.fisher_step import fisher_step
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
-from mixedfx.covariance.likelihood import standard_errors
+from mixedfx.covariance.likelihood import entry_covariance, standard_error_table
 from mixedfx.design import Design, build_design
 from mixedfx.errors import MixedfxWarning
 from mixedfx.linalg.blas import one_blas
@@ -125,8 +125,7 @@ def _refit(
     optimum = maximise(frozen, problem.space, tol=TOLERANCE)
     space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
-    errors = varcorr.to_frame()
-    errors["se"] = standard_errors(space, optimum.phi, optimum.information)
+    errors = standard_error_table(varcorr, entry_covariance(optimum))
     steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
     source = f"{'REML' if problem.reml else 'ML'}, {steps} from the frozen values"
     return optimum.at, source, varcorr, errors

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.factor_ascent import ascend
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
 from mixedfx.errors import ConvergenceError
@@ -18,6 +19,8 @@ from mixedfx.linalg.blas import one_blas
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
+CRAWL = 15
+"""Steps after which a search goes on in factors of the ranks that the covariances then have: few need so many."""
 BOUNDARY = 1e-6
 """Share of a variance: a step that leaves less goes to the boundary."""
 
@@ -94,6 +97,8 @@ def maximise[P: LikelihoodPoint](
     `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
     over the last `memory` steps correct the average information: several help where that is far from the Hessian.
 
+    Searches that are not at their end by then go on in factors of the covariances (see `ascend`) before each step.
+
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
@@ -101,7 +106,8 @@ def maximise[P: LikelihoodPoint](
     phi = here.vector
     secants: list[tuple[Floats, Floats]] = []
     previous: tuple[Floats, Floats] | None = None
-    for iteration in range(max_iterations + 1):
+    iteration, ascended = 0, bool(held)
+    while True:
         gradient, information = here.gradient(), here.average_information()
         if previous is not None:
             secants.append((phi - previous[0], previous[1] - gradient))
@@ -110,10 +116,18 @@ def maximise[P: LikelihoodPoint](
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.
         converged = abs(step.predicted_gain) <= tol
-        if converged or iteration == max_iterations:
+        if converged or iteration >= max_iterations:
             return Optimum(
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
             )
+        if iteration >= CRAWL and not ascended:
+            left = max_iterations - iteration
+            ascent = ascend(here, space, with_sigma=with_sigma, refuse=refuse, tol=0.1 * tol, max_steps=left)
+            logger.debug("%d steps of factors to loglik %.6f", ascent.steps, ascent.at.loglik)
+            evaluations, iteration = evaluations + ascent.evaluations, iteration + ascent.steps
+            here, phi = ascent.at, ascent.at.vector
+            secants, previous, ascended = [], None, True
+            continue
         # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
         noise = 1e-12 * abs(here.loglik)
         slope = float(gradient @ (step.phi - phi))
@@ -133,7 +147,7 @@ def maximise[P: LikelihoodPoint](
             t *= 0.5 if t == 1.0 else 0.25
         previous = phi, gradient
         phi, here = trial, there
-    raise AssertionError("unreachable")
+        iteration, ascended = iteration + 1, bool(held)
 
 
 def _moved[P: LikelihoodPoint](here: P, vector: Floats) -> P | None:

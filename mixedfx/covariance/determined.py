@@ -49,14 +49,22 @@ def check_features(design: Design, term: RandomTerm) -> None:
 
 def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Floats], None]:
     """Raises `DataError`, called with parameters (sigma^2 last), where sigma^2 is on its way to 0."""
+    coefficients = sum(term.grouping.n_levels * term.q for term in design.predictors.terms)
+    cause = (
+        "Has each level of a grouping factor only one value? Then take its bar term out, or use fewer slopes"
+    )
+    if coefficients + len(design.predictors.fixed_names) >= design.n_rows:
+        cause = (
+            f"The bar terms have {coefficients} coefficients together for {design.n_rows} rows, enough for any "
+            "response; use fewer of them, or more rows"
+        )
     left = float(np.average(problem.y**2, weights=problem.weights)) * float(np.mean(problem.weights))
 
     def refuse(vector: Floats) -> None:
         if vector[-1] < RESIDUAL_PART * left:
             raise DataError(
                 f"fixed and random effects reproduce the response '{design.spec.response_name}' exactly: its residual "
-                "variance goes to 0. Has each level of a grouping factor only one value? Then take its bar term out, "
-                "or use fewer slopes"
+                f"variance goes to 0. {cause}"
             )
 
     return refuse

@@ -14,26 +14,30 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features
+from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
 from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
 from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
-from mixedfx.covariance.likelihood import boundary_names, ranef_frames
+from mixedfx.covariance.likelihood import boundary_names, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.stopped import why_stopped
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.families import Family, get_family
 from mixedfx.linalg.blas import one_blas
+from mixedfx.linalg.curvature import Curvature
+from mixedfx.separation import separated, separation_reason
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
 
 SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
-OUT_OF_PROPORTION = 30.0
-"""On the scale of a linear predictor, where probabilities of 1e-13 lie."""
+LARGEST_LINK = 1.0
+"""Variance of a linear predictor that is not small: 1,000 times as much is beyond probabilities of 1e-13."""
 SEPARATED = 1e-6
 """Loss a row of a fit that tells every response."""
 MEMORY = 8
@@ -115,6 +119,16 @@ def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: 
         )
 
 
+def _warn_of_separation(at: LaplacePoint, names: Sequence[str]) -> None:
+    """Where some fixed effects tell the outcomes of some rows, and grew until that made no difference any more."""
+    response, border = at.mode.response, at.mode.response.border
+    upper = border.upper if border.size else response.d2[:0]
+    curvature = Curvature(response.d2, upper, border.category, border.gap)
+    apart = separated(list(at.problem.rows.X.T), curvature, at.problem.response.weights, names)
+    if apart:
+        warnings.warn(separation_reason(apart), ConvergenceWarning, stacklevel=5)
+
+
 def _start(
     problem: LaplaceProblem,
     given: VarCorr | None,
@@ -161,14 +175,13 @@ def _result(
     at = laplace_point(optimum.at)
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
-    why = _why_not(at, optimum)
-    if why:
+    if not optimum.converged:
+        why = why_stopped(design, at.point.matrices, LARGEST_LINK, optimum.predicted_gain)
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)
+    _warn_of_separation(at, names)
     errors = np.sqrt(np.maximum(np.diag(covariance.fixed), 0.0))
-    frame = varcorr.to_frame()
-    frame["se"] = np.sqrt(np.maximum(np.diag(covariance.entries), 0.0))
     return CovarianceResult(
         formula=design.spec.formula,
         family=problem.response.family.name,
@@ -180,7 +193,7 @@ def _result(
         thresholds_se=pd.Series(errors[len(names) :], index=edges, name="se") if len(at.alpha) else None,
         ranef=ranef_frames(space.terms, at.b),
         condvar=at.condvar,
-        standard_errors=frame,
+        standard_errors=standard_error_table(varcorr, covariance.entries),
         varcorr_covariance=covariance.entries,
         loglik=optimum.at.loglik,
         converged=optimum.converged,
@@ -190,6 +203,7 @@ def _result(
             "smallest_eigenvalue": covariance.smallest_eigenvalue,
             "largest_eigenvalue": covariance.largest_eigenvalue,
             **_scaled_residuals(at),
+            **fingerprints(design),
             "nagq": nagq,
             "seconds": time.perf_counter() - began,
         },
@@ -209,21 +223,6 @@ def _scaled_residuals(at: LaplacePoint) -> dict[str, Floats]:
     response = at.mode.response
     root = np.sqrt(np.maximum(response.d2, np.finfo(float).tiny))
     return {"scaled_residuals": np.quantile(-response.d1 / root, QUARTILES)}
-
-
-def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint]) -> str:
-    """What keeps the covariances from being frozen, with a remedy; "" where all is well."""
-    terms = at.problem.space.terms
-    huge = [t.name for t, S in zip(terms, at.point.matrices, strict=True) if S.max() > OUT_OF_PROPORTION**2]
-    if optimum.converged:
-        return ""
-    remedy = "Centre and scale the features of the random terms, or use fewer of them"
-    if huge:
-        remedy = (
-            f"The variance of factor '{huge[0]}' grows without bound: its levels seem to determine the response; take "
-            "the factor out, or centre and scale its features"
-        )
-    return f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. {remedy}"
 
 
 def threshold_names(design: Design) -> list[str]:
