@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 CRAWL = 15
 """Steps after which a search goes on in factors of the ranks that the covariances then have: few need so many."""
+SHORTEST = 1e-7
+"""Part of a step that is no longer tried."""
 BOUNDARY = 1e-6
 """Share of a variance: a step that leaves less goes to the boundary."""
 
@@ -97,16 +99,16 @@ def maximise[P: LikelihoodPoint](
     `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
     over the last `memory` steps correct the average information: several help where that is far from the Hessian.
 
-    Searches that are not at their end by then go on in factors of the covariances (see `ascend`) before each step.
+    Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
 
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
-    here, evaluations = start, 1
+    here, evaluations, iteration = start, 1, 0
     phi = here.vector
     secants: list[tuple[Floats, Floats]] = []
     previous: tuple[Floats, Floats] | None = None
-    iteration, ascended = 0, bool(held)
+    ascended = bool(held)
     while True:
         gradient, information = here.gradient(), here.average_information()
         if previous is not None:
@@ -116,38 +118,48 @@ def maximise[P: LikelihoodPoint](
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.
         converged = abs(step.predicted_gain) <= tol
-        if converged or iteration >= max_iterations:
+        there = None
+        if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
+            there, tried = _search(here, gradient, step.phi, space, held, refuse)
+            evaluations += tried
+        if there is not None:
+            previous, ascended = (phi, gradient), bool(held)
+            here, phi, iteration = there, there.vector, iteration + 1
+        elif converged or iteration >= max_iterations or ascended:
             return Optimum(
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
             )
-        if iteration >= CRAWL and not ascended:
+        else:
             left = max_iterations - iteration
             ascent = ascend(here, space, with_sigma=with_sigma, refuse=refuse, tol=0.1 * tol, max_steps=left)
             logger.debug("%d steps of factors to loglik %.6f", ascent.steps, ascent.at.loglik)
+            here, phi, secants, previous, ascended = ascent.at, ascent.at.vector, [], None, True
             evaluations, iteration = evaluations + ascent.evaluations, iteration + ascent.steps
-            here, phi = ascent.at, ascent.at.vector
-            secants, previous, ascended = [], None, True
-            continue
-        # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
-        noise = 1e-12 * abs(here.loglik)
-        slope = float(gradient @ (step.phi - phi))
-        t = 1.0
-        while True:
-            trial = phi + t * (step.phi - phi) if t < 1.0 else _on_geodesics(space, phi, step.phi, held)
-            if refuse is not None:
-                refuse(trial)
-            there = _moved(here, trial)
-            evaluations += 1
-            if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
-                break
-            if t < 1e-6:
-                return Optimum(
-                    here, phi, gradient, information, iteration, evaluations, False, step.predicted_gain
-                )
-            t *= 0.5 if t == 1.0 else 0.25
-        previous = phi, gradient
-        phi, here = trial, there
-        iteration, ascended = iteration + 1, bool(held)
+
+
+def _search[P: LikelihoodPoint](
+    here: P,
+    gradient: Floats,
+    target: Floats,
+    space: ParameterSpace,
+    held: Sequence[int],
+    refuse: Callable[[Floats], None] | None,
+) -> tuple[P | None, int]:
+    """A point on the way to `target` where the likelihood has risen as it should, or None; and how many were tried."""
+    phi = here.vector
+    # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
+    noise = 1e-12 * abs(here.loglik)
+    slope = float(gradient @ (target - phi))
+    t, tried = 1.0, 0
+    while t > SHORTEST:
+        trial = phi + t * (target - phi) if t < 1.0 else _on_geodesics(space, phi, target, held)
+        if refuse is not None:
+            refuse(trial)
+        there, tried = _moved(here, trial), tried + 1
+        if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
+            return there, tried
+        t *= 0.5 if t == 1.0 else 0.25
+    return None, tried
 
 
 def _moved[P: LikelihoodPoint](here: P, vector: Floats) -> P | None:

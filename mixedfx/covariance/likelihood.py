@@ -111,7 +111,13 @@ def _result(
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     if not optimum.converged:
         variance = float(np.var(design.y - design.predictors.offset))
-        why = why_stopped(design, at.point.matrices, variance, optimum.predicted_gain)
+        why = why_stopped(
+            design,
+            at.point.matrices,
+            optimum.predicted_gain,
+            to_explain=variance,
+            sigma2=at.point.sigma2,
+        )
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
