@@ -15,7 +15,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.arguments import check_whole_number
+from mixedfx.arguments import check_choice, check_whole_number
 from mixedfx.errors import SettingError
 from mixedfx.grouping import Grouping
 
@@ -111,15 +111,12 @@ class Subsample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise SettingError(
-                f"subsample strategy {self.strategy!r} is not available; available: {', '.join(STRATEGIES)}"
-            )
+        check_choice("subsample strategy", self.strategy, STRATEGIES)
         if self.target_se is not None:
             raise SettingError(
                 "subsample setting target_se is not available; give the size as n_rows, n_levels or fraction"
             )
-        if self.replicates != 1:
+        if isinstance(self.replicates, bool) or not isinstance(self.replicates, int) or self.replicates != 1:
             raise SettingError(f"subsample setting replicates is {self.replicates!r}; only 1 is available")
         _check_count("n_rows", self.n_rows, 2)
         _check_count("n_levels", self.n_levels, 2)

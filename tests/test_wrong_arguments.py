@@ -4,7 +4,7 @@ from the depths."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,16 @@ def simulate(**arguments: Any) -> Any:
     return mfx.simulate(**{**defaults, **arguments})
 
 
-def of_fit(method: str, **arguments: Any) -> Any:
-    return getattr(first(), method)(**arguments)
+def ranef_sd(**arguments: Any) -> Any:
+    return first().ranef_sd(**arguments)
+
+
+def intervals(**arguments: Any) -> Any:
+    return first().intervals(**arguments)
+
+
+def save(**arguments: Any) -> Any:
+    return first().save(**arguments)
 
 
 CALLS: dict[Callable[..., Any], dict[str, str]] = {
@@ -140,7 +148,7 @@ CALLS: dict[Callable[..., Any], dict[str, str]] = {
         "n": "number",
         "kind": "",
         "seed": "number",
-        "folder": "",
+        "folder": "text",
         "progress": "true function class",
     },
     profile: {"fit": "", "data": "", "parameters": "tuple", "level": "", "weights": ""},
@@ -150,16 +158,16 @@ CALLS: dict[Callable[..., Any], dict[str, str]] = {
         "n": "number",
         "seed": "number",
         "weights": "",
-        "folder": "",
+        "folder": "text",
         "progress": "true function class",
     },
-    compare: {"first": "", "second": "", "data": "", "weights": "", "names": ""},
+    compare: {"first": "", "second": "", "data": "", "weights": "", "names": "list series"},
     stages: {"cov": "", "coef": "", "data": "", "holdout": "", "refined": "", "thresholds": ""},
     fixef_test: {"fit": "", "contrasts": ""},
     simulate: {
         "formula": "",
         "levels": "",
-        "n_rows": "",
+        "n_rows": "number",
         "beta": "",
         "varcorr": "",
         "family": "",
@@ -178,12 +186,12 @@ CALLS: dict[Callable[..., Any], dict[str, str]] = {
     },
     mfx.VarCorr.from_frame: {"frame": ""},
     mfx.load_covariance: {"folder": ""},
-    partial(of_fit, "ranef_sd"): {"factor": ""},
-    partial(of_fit, "intervals"): {"level": ""},
-    partial(of_fit, "save"): {"folder": "text"},
+    ranef_sd: {"factor": ""},
+    intervals: {"level": ""},
+    save: {"folder": "text"},
 }
 CASES = [
-    pytest.param(call, argument, kind, id=f"{getattr(call, '__name__', call)}-{argument}-{kind}")
+    pytest.param(call, argument, kind, id=f"{call.__name__}-{argument}-{kind}")
     for call, arguments in CALLS.items()
     for argument, right in arguments.items()
     for kind in WRONG

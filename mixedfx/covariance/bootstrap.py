@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.arguments import as_folder, check_whole_number
+from mixedfx.arguments import as_folder, check_choice, check_whole_number
 from mixedfx.covariance.fit_again import design_again, estimates_at, optimum_again
 from mixedfx.covariance.intervals import check_level
 from mixedfx.covariance.quantities import chosen, names, quantities, rows_of
@@ -83,8 +83,7 @@ class Bootstrap:
             `level`, `kind` or `parameters` is not allowed.
         """
         tail = (1 - check_level(level)) / 2
-        if kind not in KINDS:
-            raise SettingError(f"kind is {kind!r}; available: {', '.join(map(repr, KINDS))}")
+        check_choice("kind", kind, KINDS)
         table = self.estimates.copy()
         limits = np.full((len(table), 2), np.nan)
         for row, draws in enumerate(self.replicates.to_numpy().T):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixedfx.arguments import check_choice
 from mixedfx.covariance.bootstrap import bootstrap
 from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.intervals import check_level, wald_intervals
 from mixedfx.covariance.profile import profile_intervals
 from mixedfx.covariance.quantities import chosen, rows_of
 from mixedfx.covariance.result import CovarianceResult, check_fit
-from mixedfx.errors import SettingError
 from mixedfx.progress import Report, reporter
 
 METHODS = ("profile", "wald", "boot")
@@ -97,8 +97,7 @@ def confint(
     """
     check_fit(fit, "confint")
     check_level(level)
-    if not isinstance(method, str) or method not in METHODS:
-        raise SettingError(f"method is {method!r}; available: {', '.join(map(repr, METHODS))}")
+    check_choice("method", method, METHODS)
     if method == "wald":
         table = wald_intervals(fit, level)
         return rows_of(table, chosen(table, parameters))

@@ -52,7 +52,6 @@ def check_features(design: Design, term: RandomTerm) -> None:
             "take it out of the formula"
         )
 
-
     for block in {tuple(np.flatnonzero(row)) for row in term.free if np.count_nonzero(row) > 1}:
         _check_collinear(z[:, list(block)], [term.names[i] for i in block], term.name)
 

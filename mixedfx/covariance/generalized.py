@@ -176,9 +176,7 @@ def _result(
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
     if not optimum.converged:
-        why = why_stopped(
-            design, at.point.matrices, optimum.predicted_gain, to_explain=LARGEST_LINK
-        )
+        why = why_stopped(design, at.point.matrices, optimum.predicted_gain, to_explain=LARGEST_LINK)
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)

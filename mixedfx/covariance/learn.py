@@ -16,6 +16,7 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
+from mixedfx.progress import check_progress
 from mixedfx.subsample import Subsample
 from mixedfx.varcorr import VarCorr
 
@@ -118,6 +119,7 @@ def learn_covariance(
             f"subsample must be a Subsample, such as Subsample(n_rows=20_000), or None, not {subsample!r}"
         )
     begin = _start(start)
+    check_progress(progress)
     settings = _Settings(
         chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, begin, force, seed, progress
     )
@@ -203,7 +205,7 @@ def _check_method(method: object, family: Family) -> str:
         return available[0]
     if not isinstance(method, str) or method not in available:
         hint = ""
-        if method == "reml":
+        if isinstance(method, str) and method == "reml":
             hint = (
                 "; restricted likelihood is defined for gaussian models, use 'ml' (Laplace's approximation)"
             )

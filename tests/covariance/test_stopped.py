@@ -24,7 +24,9 @@ def why(formula: str, matrices: list[np.ndarray], *, gain: float = 1e-3, **colum
 @pytest.mark.parametrize("family", ["gaussian", "poisson"])
 def test_collinear_slopes_are_refused_by_name(family: str) -> None:
     data = frame().assign(v=lambda d: 2 * d["x"] - 1, y=np.arange(90) % 7)
-    with pytest.raises(mfx.errors.DataError, match=r"'v' is determined by '\(Intercept\)', 'x' .*'g'.*leave one"):
+    with pytest.raises(
+        mfx.errors.DataError, match=r"'v' is determined by '\(Intercept\)', 'x' .*'g'.*leave one"
+    ):
         mfx.learn_covariance("y ~ x + (1 + x + v | g)", data, family=family)
     # Each has a variance of its own where there are no covariances.
     assert mfx.learn_covariance("y ~ x + (1 + x + v || g)", data, family=family).converged

@@ -208,7 +208,9 @@ def test_terms_on_the_same_combinations_are_one_factor(data: pd.DataFrame, bars:
     assert not design.predictors.terms[0].free[0, 1]
 
 
-@pytest.mark.parametrize(("factor", "words"), [(1e200, "values as large as .*e.200"), (1e-200, "no value above .*e-2")])
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1e200, "values as large as .*e.200"), (1e-200, "no value above .*e-2")]
+)
 @pytest.mark.parametrize("formula", ["y ~ x + (1 | user)", "y ~ 1 + (1 + x | user)"])
 def test_numbers_too_large_or_small_to_multiply(
     data: pd.DataFrame, factor: float, words: str, formula: str

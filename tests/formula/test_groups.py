@@ -148,7 +148,9 @@ def test_combinations_of_labels_with_colons_stay_apart() -> None:
     assert again.levels.tolist() == fitted.levels.tolist()
 
 
-@pytest.mark.parametrize("labels", [[("a", 1), ("b", 2)], [["a"], ["b"]], pd.Categorical([("a", 1), ("b", 2)])])
+@pytest.mark.parametrize(
+    "labels", [[("a", 1), ("b", 2)], [["a"], ["b"]], pd.Categorical([("a", 1), ("b", 2)])]
+)
 def test_labels_of_several_values_are_refused(labels: object) -> None:
     column = pd.Series(labels, dtype=None if isinstance(labels, pd.Categorical) else object)
     with pytest.raises(DataError, match=r"'g' holds a (tuple|list) in each row.*\(1 \| a:b\)"):
