@@ -138,7 +138,7 @@ def test_connectivity() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"strategy": "two-way"}, "levels, rows, per-factor"),
+        ({"strategy": "two-way"}, "'levels', 'rows', 'per-factor'"),
         ({"strategy": "core"}, "subsample strategy is 'core'; available"),
         ({"target_se": 0.1}, "target_se"),
         ({"replicates": 3}, "replicates is 3; only 1"),

@@ -22,10 +22,11 @@ from mixedfx.covariance.likelihood import boundary_names, ranef_frames, standard
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
+from mixedfx.covariance.response import Evaluation
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.covariance.stopped import why_stopped
+from mixedfx.covariance.stopped import why_stopped, why_without_bound
 from mixedfx.design import Design
-from mixedfx.errors import ConvergenceWarning, DataError
+from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, MixedfxError
 from mixedfx.families import Family, get_family
 from mixedfx.linalg.blas import one_blas
 from mixedfx.linalg.curvature import Curvature
@@ -92,7 +93,11 @@ def laplace_optimum(
     if nagq > 1:
         check_quadrature(design.predictors.terms, nagq)
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
-    laplace = _maximise(_start(problem, start, fixed_start, design.predictors.fixed_names), problem)
+    names = design.predictors.fixed_names
+    try:
+        laplace = _maximise(_start(problem, start, fixed_start, names), problem)
+    except (ConvergenceError, np.linalg.LinAlgError) as error:
+        raise _explained(error, problem, names) from error
     return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
 
 
@@ -121,12 +126,30 @@ def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: 
 
 def _warn_of_separation(at: LaplacePoint, names: Sequence[str]) -> None:
     """Where some fixed effects tell the outcomes of some rows, and grew until that made no difference any more."""
-    response, border = at.mode.response, at.mode.response.border
-    upper = border.upper if border.size else response.d2[:0]
-    curvature = Curvature(response.d2, upper, border.category, border.gap)
-    apart = separated(list(at.problem.rows.X.T), curvature, at.problem.response.weights, names)
+    apart = _separated(at.problem, at.mode.response, names)
     if apart:
         warnings.warn(separation_reason(apart), ConvergenceWarning, stacklevel=5)
+
+
+def _explained(error: Exception, problem: LaplaceProblem, names: Sequence[str]) -> MixedfxError:
+    """What to raise where no likelihood could be computed: as a rule fixed effects have no finite estimate."""
+    rows = problem.rows
+    apart = _separated(
+        problem, fixed_effects_fit(rows.X, rows.offset, problem.response, settled=0.0).response, names
+    )
+    if apart:
+        return DataError(separation_reason(apart))
+    if isinstance(error, MixedfxError):
+        return error
+    return ConvergenceError(f"the likelihood could not be computed ({error}); scale the features, or use fewer")
+
+
+def _separated(problem: LaplaceProblem, response: Evaluation, names: Sequence[str]) -> tuple[str, ...]:
+    """Fixed effects without a finite estimate, where the rows have this curvature."""
+    border = response.border
+    upper = border.upper if border.size else response.d2[:0]
+    curvature = Curvature(response.d2, upper, border.category, border.gap)
+    return separated(list(problem.rows.X.T), curvature, problem.response.weights, names)
 
 
 def _start(
@@ -175,8 +198,11 @@ def _result(
     at = laplace_point(optimum.at)
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
+    # Laplace's approximation can have a maximum where the likelihood itself rises for ever.
+    why = why_without_bound(design, at.point.matrices, LARGEST_LINK)
     if not optimum.converged:
         why = why_stopped(design, at.point.matrices, optimum.predicted_gain, to_explain=LARGEST_LINK)
+    if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)

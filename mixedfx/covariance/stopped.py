@@ -56,7 +56,18 @@ def _reason(
             f"the residual variance is on its way to 0 ({sigma2:.2g} of {to_explain:.2g}): the bar terms reproduce the "
             f"response '{design.spec.response_name}' all but exactly. Use fewer random coefficients, or more rows"
         )
-    for term, S in zip(terms, matrices, strict=True):
+    if reason := why_without_bound(design, matrices, to_explain):
+        return reason
+    distance = f", about {np.sqrt(2 * gain):.2g} standard errors away" if gain > 0 else ""
+    return (
+        f"a further step promises {gain:.2g} more log-likelihood{distance}. Go on from here with start= this result, "
+        "or use fewer random coefficients"
+    )
+
+
+def why_without_bound(design: Design, matrices: Sequence[Floats], to_explain: float) -> str:
+    """Names a coefficient whose variance is beyond all proportion; "" where there is none. Arguments as above."""
+    for term, S in zip(design.predictors.terms, matrices, strict=True):
         size = (design.predictors.z(term) ** 2).mean(axis=0)
         for name, share in zip(term.names, np.diag(S) * size, strict=True):
             if share > RUNAWAY * to_explain:
@@ -65,11 +76,7 @@ def _reason(
                     "data limits it: its levels determine the response, or fixed effects tell them apart. Take the "
                     "term out, or merge levels"
                 )
-    distance = f", about {np.sqrt(2 * gain):.2g} standard errors away" if gain > 0 else ""
-    return (
-        f"a further step promises {gain:.2g} more log-likelihood{distance}. Go on from here with start= this result, "
-        "or use fewer random coefficients"
-    )
+    return ""
 
 
 def _far_from_zero(design: Design, term: RandomTerm) -> str:

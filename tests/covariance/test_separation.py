@@ -28,7 +28,17 @@ def data() -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("nagq", [1, 0, 5])
+@pytest.mark.parametrize("family", RESPONSES)
+def test_a_joint_mode_that_is_infinite(data: pd.DataFrame, family: str) -> None:
+    """Without `nagq` the fixed effects stop somewhere; their joint mode with the random effects does not exist."""
+    trials = np.full(len(data), 5.0) if family == "binomial" else None
+    with pytest.raises(mfx.errors.DataError, match="the data separate.*'shopopen'"):
+        mfx.learn_covariance(
+            f"{RESPONSES[family]} ~ 1 + x + shop + (1 | g)", data, family=family, nagq=0, weights=trials
+        )
+
+
+@pytest.mark.parametrize("nagq", [1, 5])
 @pytest.mark.parametrize("family", RESPONSES)
 def test_a_category_with_one_outcome(data: pd.DataFrame, family: str, nagq: int) -> None:
     trials = np.full(len(data), 5.0) if family == "binomial" else None
