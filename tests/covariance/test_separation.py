@@ -30,7 +30,7 @@ def data() -> pd.DataFrame:
 
 @pytest.mark.parametrize("family", RESPONSES)
 def test_a_joint_mode_that_is_infinite(data: pd.DataFrame, family: str) -> None:
-    """Without `nagq` the fixed effects stop somewhere; their joint mode with the random effects does not exist."""
+    """With `nagq` 1 the fixed effects stop somewhere; with 0 their joint mode with the random effects must exist."""
     trials = np.full(len(data), 5.0) if family == "binomial" else None
     with pytest.raises(mfx.errors.DataError, match="the data separate.*'shopopen'"):
         mfx.learn_covariance(
