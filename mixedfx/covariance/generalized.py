@@ -141,7 +141,9 @@ def _explained(error: Exception, problem: LaplaceProblem, names: Sequence[str]) 
         return DataError(separation_reason(apart))
     if isinstance(error, MixedfxError):
         return error
-    return ConvergenceError(f"the likelihood could not be computed ({error}); scale the features, or use fewer")
+    return ConvergenceError(
+        f"the likelihood could not be computed ({error}); scale the features, or use fewer"
+    )
 
 
 def _separated(problem: LaplaceProblem, response: Evaluation, names: Sequence[str]) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def data() -> pd.DataFrame:
 def test_a_joint_mode_that_is_infinite(data: pd.DataFrame, family: str) -> None:
     """With `nagq` 1 the fixed effects stop somewhere; with 0 their joint mode with the random effects must exist."""
     trials = np.full(len(data), 5.0) if family == "binomial" else None
-    with pytest.raises(mfx.errors.DataError, match="the data separate.*'shopopen'"):
+    with pytest.raises(mfx.errors.DataError, match=r"the data separate.*'shopopen'"):
         mfx.learn_covariance(
             f"{RESPONSES[family]} ~ 1 + x + shop + (1 | g)", data, family=family, nagq=0, weights=trials
         )
@@ -43,7 +43,7 @@ def test_a_joint_mode_that_is_infinite(data: pd.DataFrame, family: str) -> None:
 def test_a_category_with_one_outcome(data: pd.DataFrame, family: str, nagq: int) -> None:
     trials = np.full(len(data), 5.0) if family == "binomial" else None
     formula = f"{RESPONSES[family]} ~ 1 + x + shop + (1 | g)"
-    with pytest.warns(mfx.errors.ConvergenceWarning, match="the data separate.*'shopopen'") as caught:
+    with pytest.warns(mfx.errors.ConvergenceWarning, match=r"the data separate.*'shopopen'") as caught:
         fit = mfx.learn_covariance(formula, data, family=family, nagq=nagq, weights=trials)
     assert not any("'x'" in str(w.message) for w in caught)
     # The other parameters are those of the rows that have more than one outcome.
