@@ -193,7 +193,8 @@ def _step(
     gradient: Floats, known: Floats, model: Floats, changes: list[tuple[Floats, Floats]]
 ) -> tuple[Floats, float]:
     """Newton's step and half its squared decrement, curvature that is not positive made so."""
-    unit = 1.0 / np.sqrt(np.maximum(np.diag(known), np.finfo(float).tiny))
+    size = np.maximum(np.diag(known), np.abs(np.diag(model)))
+    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))  # 0: the data say nothing of it
     values, vectors = np.linalg.eigh(model * np.outer(unit, unit))
     M = (vectors * np.maximum(np.abs(values), FLAT)) @ vectors.T
     for moved, change in changes:
