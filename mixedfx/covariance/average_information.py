@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.factor_ascent import ascend
+from mixedfx.covariance.likelihood_point import LikelihoodPoint, moved
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
-from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.blas import one_blas
 
 Floats = NDArray[np.float64]
@@ -25,32 +24,6 @@ SHORTEST = 1e-7
 """Part of a step that is no longer tried."""
 BOUNDARY = 1e-6
 """Share of a variance: a step that leaves less goes to the boundary."""
-
-
-class LikelihoodPoint(Protocol):
-    """A log-likelihood at one point, with what a step from it needs."""
-
-    @property
-    def vector(self) -> Floats:
-        """The point: entries of the parameter space, and behind them those of unconstrained parameters, (n,)."""
-        ...
-
-    def move(self, vector: Floats) -> Self:
-        """The same likelihood at another point."""
-        ...
-
-    @property
-    def loglik(self) -> float:
-        """Value, with all constants."""
-        ...
-
-    def gradient(self) -> Floats:
-        """d loglik/d vector, shape (n,)."""
-        ...
-
-    def average_information(self) -> Floats:
-        """Positive semidefinite stand-in for minus the Hessian, shape (n, n)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,19 +128,11 @@ def _search[P: LikelihoodPoint](
         trial = phi + t * (target - phi) if t < 1.0 else _on_geodesics(space, phi, target, held)
         if refuse is not None:
             refuse(trial)
-        there, tried = _moved(here, trial), tried + 1
+        there, tried = moved(here, trial), tried + 1
         if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
             return there, tried
         t *= 0.5 if t == 1.0 else 0.25
     return None, tried
-
-
-def _moved[P: LikelihoodPoint](here: P, vector: Floats) -> P | None:
-    """The likelihood at `vector`, or None where it can't be computed: the step was too long."""
-    try:
-        return here.move(vector)
-    except ConvergenceError:
-        return None
 
 
 def _on_geodesics(space: ParameterSpace, phi: Floats, target: Floats, held: Sequence[int]) -> Floats:
@@ -205,9 +170,9 @@ def _with_secants(information: Floats, secants: list[tuple[Floats, Floats]]) -> 
     Average information is not the Hessian: alone it leaves a linear rate, about 0.1 an iteration for slopes. Only steps
     of less than a standard error teach, because longer ones see the Hessian of another place.
     """
-    for moved, change in secants:
-        image = information @ moved
-        expected, observed = float(moved @ image), float(moved @ change)
+    for way, change in secants:
+        image = information @ way
+        expected, observed = float(way @ image), float(way @ change)
         if expected < 1.0 and 0.005 * expected < observed < 3.0 * expected:
             information = (
                 information - np.outer(image, image) / expected + np.outer(change, change) / observed

@@ -188,8 +188,7 @@ def _warn_of_a_fall(own: Sequence[CovarianceResult], labels: Sequence[str]) -> N
             if fall > NOTHING * max(abs(own[small].loglik), 1.0) and _contains(own[large], own[small]):
                 warnings.warn(
                     f"{labels[large]} contains {labels[small]}, but its log-likelihood is {fall:.3g} lower: it was not "
-                    f"maximised, and tests with it say nothing. Fit it again with start= the result of "
-                    f"{labels[small]}'s or another start, or simplify it",
+                    "maximised, and tests with it say nothing. Fit it again from another start, or simplify it",
                     ConvergenceWarning,
                     stacklevel=3,
                 )

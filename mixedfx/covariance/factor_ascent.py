@@ -14,17 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.likelihood_point import LikelihoodPoint, moved
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import SIGMA2_SHRINK
-from mixedfx.errors import ConvergenceError
-
-if TYPE_CHECKING:
-    from mixedfx.covariance.average_information import LikelihoodPoint
 
 Floats = NDArray[np.float64]
 
@@ -175,11 +171,7 @@ def ascend[P: LikelihoodPoint](
             if not with_sigma or target[space.size - 1] > SIGMA2_SHRINK * vector[space.size - 1]:
                 if refuse is not None:
                     refuse(target)
-                try:
-                    there = here.move(target)
-                except ConvergenceError:
-                    there = None
-                evaluations += 1
+                there, evaluations = moved(here, target), evaluations + 1
             if there is not None and there.loglik >= here.loglik + 2e-4 * t * gain - noise:
                 break
             if t < SHORTEST:
@@ -197,8 +189,8 @@ def _step(
     unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))  # 0: the data say nothing of it
     values, vectors = np.linalg.eigh(model * np.outer(unit, unit))
     M = (vectors * np.maximum(np.abs(values), FLAT)) @ vectors.T
-    for moved, change in changes:
-        s, y = moved / unit, change * unit
+    for way, change in changes:
+        s, y = way / unit, change * unit
         image = M @ s
         expected, observed = float(s @ image), float(s @ y)
         if observed > 1e-10 * np.linalg.norm(s) * np.linalg.norm(y):

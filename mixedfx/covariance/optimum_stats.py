@@ -21,8 +21,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import LikelihoodPoint, Optimum
+from mixedfx.covariance.average_information import Optimum
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import ParameterSpace
 
 Floats = NDArray[np.float64]
