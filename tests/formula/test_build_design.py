@@ -157,7 +157,7 @@ def test_data_that_do_not_fit(
 def test_settings(data: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="the data have no rows"):
         build_design("y ~ x + (1 | user)", data[:0])
-    with pytest.raises(SettingError, match="na must be 'drop' or 'raise', not 'omit'"):
+    with pytest.raises(SettingError, match="na is 'omit'; available: 'drop', 'raise'"):
         build_design("y ~ x + (1 | user)", data, na="omit")  # pyright: ignore[reportArgumentType]
     with pytest.raises(SettingError, match="unknown family 'normal'"):
         build_design("y ~ x + (1 | user)", data, family="normal")
