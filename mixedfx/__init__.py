@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mixedfx.covariance.confint import confint as confint
     from mixedfx.covariance.fixef_tests import test_fixef as test_fixef
     from mixedfx.covariance.learn import learn_covariance as learn_covariance
+    from mixedfx.covariance.refine import refine_covariance as refine_covariance
     from mixedfx.covariance.saved import load_covariance as load_covariance
     from mixedfx.simulation import simulate as simulate
     from mixedfx.subsample import Subsample as Subsample
@@ -41,6 +42,7 @@ _HOME = {
     "learn_covariance": "mixedfx.covariance.learn",
     "load_coefficients": "mixedfx.coefficients.saved",
     "load_covariance": "mixedfx.covariance.saved",
+    "refine_covariance": "mixedfx.covariance.refine",
     "simulate": "mixedfx.simulation",
     "test_fixef": "mixedfx.covariance.fixef_tests",
 }

@@ -125,7 +125,7 @@ def _refit(
     optimum = maximise(frozen, problem.space, tol=TOLERANCE)
     space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
-    errors = standard_error_table(varcorr, entry_covariance(optimum))
+    errors = standard_error_table(varcorr, entry_covariance(optimum, space))
     steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
     source = f"{'REML' if problem.reml else 'ML'}, {steps} from the frozen values"
     return optimum.at, source, varcorr, errors

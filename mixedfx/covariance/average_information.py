@@ -62,6 +62,7 @@ def maximise[P: LikelihoodPoint](
     with_sigma: bool = True,
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
+    noise: Callable[[P, Floats], float] | None = None,
     memory: int = 1,
     tol: float = 1e-10,
     max_iterations: int = 100,
@@ -69,8 +70,11 @@ def maximise[P: LikelihoodPoint](
     """Step until the predicted gain in log-likelihood is below `tol`.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
-    `refuse` sees every further point before its likelihood is computed, and may raise an error. The gradient's changes
-    over the last `memory` steps correct the average information: several help where that is far from the Hessian.
+    `refuse` sees every further point before its likelihood is computed, and may raise an error.
+    `noise` says how far the log-likelihood's change along a step from a point may be from what the gradient says of it
+    without being wrong: likelihoods that are sampled are not quite the integrals of their gradients. The gradient's
+    changes over the last `memory` steps correct the average information: several help where that is far from the
+    Hessian.
 
     Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
 
@@ -81,7 +85,9 @@ def maximise[P: LikelihoodPoint](
     phi = here.vector
     secants: list[tuple[Floats, Floats]] = []
     previous: tuple[Floats, Floats] | None = None
-    ascended = bool(held)
+    # Factors need all entries free, and a likelihood that is the integral of its gradient.
+    may_ascend = not held and noise is None
+    ascended = not may_ascend
     while True:
         gradient, information = here.gradient(), here.average_information()
         if previous is not None:
@@ -93,10 +99,14 @@ def maximise[P: LikelihoodPoint](
         converged = abs(step.predicted_gain) <= tol
         there = None
         if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
-            there, tried = _search(here, gradient, step.phi, space, held, refuse)
+            # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
+            hidden = 1e-12 * abs(here.loglik)
+            if noise is not None:
+                hidden += noise(here, step.phi - phi)
+            there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden)
             evaluations += tried
         if there is not None:
-            previous, ascended = (phi, gradient), bool(held)
+            previous, ascended = (phi, gradient), not may_ascend
             here, phi, iteration = there, there.vector, iteration + 1
         elif converged or iteration >= max_iterations or ascended:
             return Optimum(
@@ -117,11 +127,10 @@ def _search[P: LikelihoodPoint](
     space: ParameterSpace,
     held: Sequence[int],
     refuse: Callable[[Floats], None] | None,
+    hidden: float,
 ) -> tuple[P | None, int]:
     """A point on the way to `target` where the likelihood has risen as it should, or None; and how many were tried."""
     phi = here.vector
-    # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
-    noise = 1e-12 * abs(here.loglik)
     slope = float(gradient @ (target - phi))
     t, tried = 1.0, 0
     while t > SHORTEST:
@@ -129,7 +138,7 @@ def _search[P: LikelihoodPoint](
         if refuse is not None:
             refuse(trial)
         there, tried = moved(here, trial), tried + 1
-        if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - noise:
+        if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - hidden:
             return there, tried
         t *= 0.5 if t == 1.0 else 0.25
     return None, tried

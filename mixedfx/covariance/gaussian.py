@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.conditional import LevelInverses
+from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.traces import exact_traces
 from mixedfx.design import Design
@@ -242,14 +243,6 @@ class GaussianPoint:
     def _traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, factor -> (q, q)."""
         return exact_traces(self._level_inverses, with_fixed=self.problem.reml)
-
-
-def least_squares(design: Design) -> tuple[Floats, Floats]:
-    """(coefficients (p,), residuals (N,)) of response less offset on X, weighted."""
-    X, root = design.predictors.X(), np.sqrt(design.weights)
-    y = design.y - design.predictors.offset
-    coefficients = np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0]
-    return coefficients, y - X @ coefficients
 
 
 def _by_factor(lambdas: Lambdas, parts: Parts) -> dict[str, Floats]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.factor_coordinates import FactorCoordinates
 from mixedfx.covariance.likelihood_point import LikelihoodPoint
+from mixedfx.covariance.factor_coordinates import FactorCoordinates
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
 Floats = NDArray[np.float64]
@@ -43,8 +43,8 @@ class JointCovariance:
     largest_eigenvalue: float
 
 
-def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCovariance:
-    """Differences of the gradient from `optimum`: a likelihood a parameter.
+def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace, *, step: float = STEP) -> JointCovariance:
+    """Differences of the gradient from `optimum`, of length `step`: a likelihood a parameter.
 
     The point's vector must be the space's (with sigma^2, which is held fixed), then beta and alpha.
     """
@@ -56,10 +56,10 @@ def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCo
     def in_theta(g: Floats, factors: tuple[Floats, ...]) -> Floats:
         return np.concatenate([theta.jacobian(factors).T @ g[:n], g[n + 1 :]])
 
-    def gradient(step: Floats) -> Floats:
-        factors = theta.moved(step[:n_theta])
+    def gradient(moved: Floats) -> Floats:
+        factors = theta.moved(moved[:n_theta])
         phi = space.vector(Covariances(tuple(L @ L.T for L in factors), 1.0))
-        there = optimum.move(np.concatenate([phi, vector[n + 1 :] + step[n_theta:]]))
+        there = optimum.move(np.concatenate([phi, vector[n + 1 :] + moved[n_theta:]]))
         return in_theta(there.gradient(), factors)
 
     here = in_theta(optimum.gradient(), theta.factors)
@@ -67,7 +67,7 @@ def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace) -> JointCo
     information = optimum.average_information()
     own = np.einsum("ia,ij,ja->a", J, information[:n, :n], J)
     scale = np.concatenate([own, np.diag(information)[n + 1 :]])
-    steps = STEP / np.sqrt(scale)
+    steps = step / np.sqrt(scale)
     rows = [gradient(h) - here for h in np.diag(steps)]
     H = -np.array(rows).reshape(n_theta + n_fixed, -1) / steps[:, None]
     H = 0.5 * (H + H.T)

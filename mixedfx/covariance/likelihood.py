@@ -15,6 +15,7 @@ from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features, check_fixed_effects, refusing_zero
 from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.moments import equal_shares, rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import ParameterSpace
@@ -123,7 +124,7 @@ def _result(
     names = list(design.predictors.fixed_names)
     fixef_covariance = at.beta_covariance()
     _warn_of_unknown(space, undetermined(space, optimum.phi, optimum.gradient, optimum.information))
-    covariance = entry_covariance(optimum)
+    covariance = entry_covariance(optimum, space)
     return CovarianceResult(
         formula=design.spec.formula,
         family="gaussian",
@@ -180,19 +181,20 @@ def standard_error_table(varcorr: VarCorr, covariance: Floats) -> pd.DataFrame:
     return varcorr.to_frame().assign(se=np.sqrt(np.maximum(np.diag(covariance), 0.0)))
 
 
-def entry_covariance(optimum: Optimum[GaussianPoint]) -> Floats:
+def entry_covariance[P: LikelihoodPoint](optimum: Optimum[P], space: ParameterSpace) -> Floats:
     """Sampling covariance of the entries, shape (n, n), from the average information.
 
     NaN for entries of a singular block, and for those of which the data say nothing.
     """
-    space, phi, information = optimum.at.problem.space, optimum.phi, optimum.information
+    own = slice(space.size)
+    phi, information = optimum.phi[own], optimum.information[own, own]
     point = space.point(phi)
     singular = [
         bool(np.linalg.matrix_rank(S, tol=1e-10 * max(np.trace(S), np.finfo(float).tiny)) < len(S))
         for S in point.matrices
     ]
     inside = np.array([not singular[e.term] for e in space.entries] + [True])
-    inside &= ~undetermined(space, phi, optimum.gradient, information)
+    inside &= ~undetermined(space, phi, optimum.gradient[own], information)
     covariance = np.full((space.size, space.size), np.nan)
     covariance[np.ix_(inside, inside)] = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
     return covariance

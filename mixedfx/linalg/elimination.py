@@ -93,11 +93,20 @@ class Elimination(Reduction):
         return Parts(self.A_inverse @ (rhs.e - self.lambdas.e_transpose_times(sums)), x_rest)
 
 
-def eliminate(operator: RowOperator, lambdas: Lambdas, curvature: Curvature | NDArray) -> Elimination:
-    """Set up `Elimination` at a curvature, or weights of the rows (sorted order): one traversal of the rows."""
+def eliminate(
+    operator: RowOperator,
+    lambdas: Lambdas,
+    curvature: Curvature | NDArray,
+    blocks: DiagonalBlocks | None = None,
+) -> Elimination:
+    """Set up `Elimination` at a curvature, or weights of the rows (sorted order): one traversal of the rows.
+
+    It is saved where the diagonal `blocks` of D'WD are known.
+    """
     if not isinstance(curvature, Curvature):
         curvature = Curvature.of(curvature)
-    blocks = operator.diagonal_blocks(curvature.omega)
+    if blocks is None:
+        blocks = operator.diagonal_blocks(curvature.omega)
     factor = lambdas.e
     A = factor.T @ blocks.e @ factor + np.eye(len(factor))
     A_inverse, logdet = inverse_and_logdet(A)

@@ -68,17 +68,83 @@ class InterceptOperator:
             x_columns=layout.features.positions(layout.fixed_columns[~is_constant]),
         )
 
+    @property
+    def _random_alone(self) -> bool:
+        """Whether there is nothing but random intercepts of two or more factors."""
+        return bool(len(self.layout.codes)) and self.layout.n_rest == self.layout.beta_start
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray, ...]:
+        """The arguments that the kernels for several right-hand sides begin with."""
+        rows = self.rows
+        return rows.ptr, rows.near, rows.codes, rows.start
+
     def matvec(self, parts: Parts) -> Floats:
-        return self.general.matvec(parts)
+        if not self._random_alone:
+            return self.general.matvec(parts)
+        from mixedfx.linalg import intercept_columns as kernels
+
+        out = np.empty((self.layout.n_rows, parts.rest.shape[1]))
+        arguments = (contiguous(parts.e[:, 0]), contiguous(parts.rest), out)
+        over_levels(self.layout, kernels.matvec, *self._columns, *arguments)
+        return out
 
     def rmatvec(self, rows: Floats) -> Parts:
-        return self.general.rmatvec(rows)
+        if not self._random_alone:
+            return self.general.rmatvec(rows)
+        from mixedfx.linalg import intercept_columns as kernels
+
+        e, sums = np.empty((self.layout.n_levels, rows.shape[1])), self._sums(rows.shape[1])
+        over_levels(self.layout, kernels.rmatvec, *self._columns, contiguous(rows), e, each=[sums])
+        return Parts(e[:, None, :], sums.sum(axis=0))
 
     def cross(self, curvature: Curvature, e: Floats) -> Floats:
-        return self.general.cross(curvature, e)
+        if not self._random_alone:
+            return self.general.cross(curvature, e)
+        from mixedfx.linalg import intercept_columns as kernels
+
+        sums = self._sums(e.shape[2])
+        arguments = (*self._columns, curvature.omega, contiguous(e[:, 0]))
+        over_levels(self.layout, kernels.cross, *arguments, each=[sums])
+        return sums.sum(axis=0)
 
     def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
-        return self.general.level_sums(curvature, v)
+        if not self._random_alone:
+            return self.general.level_sums(curvature, v)
+        from mixedfx.linalg import intercept_columns as kernels
+
+        out = np.empty((self.layout.n_levels, v.shape[1]))
+        over_levels(self.layout, kernels.level_sums, *self._columns, curvature.omega, contiguous(v), out)
+        return out[:, None, :]
+
+    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+        if not self._random_alone:
+            return self.general.leverage_sums(M, e, v, Q, m)
+        from mixedfx.linalg import intercept_columns as kernels
+
+        out = self.general.accumulators(Q.shape[1], m)
+        arguments = (contiguous(M).reshape(-1), contiguous(e[:, 0]), contiguous(v), contiguous(Q))
+        each = [self.general.buffers(v.shape[1]), self.general.buffers(m), out]
+        over_levels(self.layout, kernels.leverage_sums, *self._columns, *arguments, each=each)
+        return out.sum(axis=0)
+
+    def _products(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+        """`reduced_product` of random intercepts alone, for several columns."""
+        from mixedfx.linalg import intercept_columns as kernels
+
+        m, rows = v.shape[1], self.rows
+        sums, total = self._sums(m), self.general.buffers(m)
+        weights = (curvature.omega, contiguous(M).reshape(-1), contiguous(v))
+        if len(self.layout.codes) == 1:
+            arguments = (rows.ptr, rows.near, *weights)
+            over_levels(self.layout, kernels.products_of_two, *arguments, each=[total, sums])
+        else:
+            each = [self.general.buffers(self.layout.longest, m), total, sums]
+            over_levels(self.layout, kernels.products, *self._columns, *weights, each=each)
+        return sums.sum(axis=0)
+
+    def _sums(self, m: int) -> Floats:
+        return self.general.accumulators(self.layout.n_rest, m)
 
     def noise(self, curvature: Curvature, seed: int, m: int) -> Parts:
         return self.general.noise(curvature, seed, m)
@@ -99,7 +165,8 @@ class InterceptOperator:
 
     def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
         if v.shape[1] != 1:
-            return self.general.reduced_product(curvature, M, v)
+            wide = self._products if self._random_alone else self.general.reduced_product
+            return wide(curvature, M, v)
         from mixedfx.linalg import intercept_kernels as kernels
 
         layout = self.layout

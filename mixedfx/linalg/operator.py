@@ -77,6 +77,14 @@ class RowOperator(Protocol):
         """D' n for m columns of row noise n of covariance W; what of it is due to thresholds stands at them."""
         ...
 
+    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+        """sum_r h_rp Q_rk, shape (n, m), with h_rp = z_e' M z_e + f_p f_(m + p) + sum of squares of the further f.
+
+        f = Z_e e + Z_o v are the rows' forms, several columns; Q (N, n); M (J_e, q_e, q_e). See
+        `mixedfx.linalg.probes` for what they are good for.
+        """
+        ...
+
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         """D_o' T_e D_o without thresholds as a dense matrix; only its lower triangle is filled."""
         ...
@@ -212,6 +220,15 @@ class NumbaOperator:
         each = [self.row_values(), self.buffers(m), self.buffers(m), sums, into_alpha]
         over_levels(self.layout, noise_rmatvec, self.rows, *arguments, each=each)
         return Parts(e, self._with_alpha(sums, into_alpha))
+
+    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+        from mixedfx.linalg.leverage_kernels import leverage_sums
+
+        out = self.accumulators(Q.shape[1], m)
+        each = [self.row_values(), self.buffers(v.shape[1]), self.buffers(m), out]
+        arguments = (self.rows, M, contiguous(e), contiguous(v), contiguous(Q))
+        over_levels(self.layout, leverage_sums, *arguments, each=each)
+        return out.sum(axis=0)
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels

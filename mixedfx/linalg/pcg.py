@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,23 @@ class CGSolution:
         Whether every column reached the tolerance.
     relative_error
         Largest sqrt(r'Pr / reference) over the columns, an estimate of the relative error in energy norm.
+    alphas, betas
+        Step lengths and direction updates, shape (iterations, m); 0 for columns that had stopped. They are Lanczos'
+        coefficients in another form (`mixedfx.linalg.lanczos`).
     """
 
     x: Floats
     iterations: int
     converged: bool
     relative_error: float
+    alphas: Floats
+    betas: Floats
+
+    def take(self, columns: slice) -> CGSolution:
+        """Some of the right-hand sides."""
+        return replace(
+            self, x=self.x[:, columns], alphas=self.alphas[:, columns], betas=self.betas[:, columns]
+        )
 
 
 def pcg(
@@ -40,7 +51,7 @@ def pcg(
     x: Floats,
     *,
     reference: Floats,
-    tol: float,
+    tol: float | Floats,
     max_iterations: int,
 ) -> CGSolution:
     """Continue from `x` with residual ``b - S x`` until r'Pr <= tol^2 reference in every column.
@@ -57,7 +68,7 @@ def pcg(
     reference
         Shape (m,): the squared energy norm of the solution, or an estimate of it.
     tol
-        Relative tolerance.
+        Relative tolerance, of all columns or of each, shape (m,).
     max_iterations
         Cap on the products with S.
 
@@ -71,6 +82,7 @@ def pcg(
     direction = z.copy()
     floor = tol**2 * np.maximum(reference, np.finfo(float).tiny)
     iterations = 0
+    alphas, betas = [], []
     while iterations < max_iterations and (rho > floor).any():
         image = product(direction)
         curvature = np.einsum("im,im->m", direction, image)
@@ -85,5 +97,8 @@ def pcg(
         beta = np.where(live, rho / np.where(live, previous, 1.0), 0.0)
         direction = z + beta * direction
         iterations += 1
+        alphas.append(alpha)
+        betas.append(beta)
     error = float(np.sqrt(np.max(rho / np.maximum(reference, np.finfo(float).tiny), initial=0.0)))
-    return CGSolution(x, iterations, bool((rho <= floor).all()), error)
+    history = [np.reshape(steps, (iterations, r.shape[1])) for steps in (alphas, betas)]
+    return CGSolution(x, iterations, bool((rho <= floor).all()), error, *history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,20 +68,25 @@ class ReducedSystem:
 
     def solve(self, b: Floats, *, tol: float = 1e-10, max_iterations: int = 500) -> CGSolution:
         """x with S x = b to relative accuracy `tol` in energy norm; b (n_rest, m)."""
-        # A-DEF2 is right only for residuals orthogonal to E, so the coarse part of the answer comes first.
         x, residual = self.coarse.split(b)
-        solution = pcg(
+        solution = self.solve_from(x, residual, self.energy(b), tol=tol, max_iterations=max_iterations)
+        if solution.converged or len(b) > DENSE_FALLBACK:
+            return solution
+        return replace(solution, x=self._dense_solve(b), converged=True, relative_error=0.0)
+
+    def solve_from(
+        self, x: Floats, residual: Floats, reference: Floats, *, tol: float | Floats, max_iterations: int = 500
+    ) -> CGSolution:
+        """Continue from `x`, whose residual is orthogonal to the coarse space: A-DEF2 is right for no other."""
+        return pcg(
             self.reduction.product,
             self.precondition,
             residual,
             x,
-            reference=self.energy(b),
+            reference=reference,
             tol=tol,
             max_iterations=max_iterations,
         )
-        if solution.converged or len(b) > DENSE_FALLBACK:
-            return solution
-        return CGSolution(self._dense_solve(b), solution.iterations, True, 0.0)
 
     def dense(self) -> DenseReduced:
         """S without thresholds as a factored dense matrix."""

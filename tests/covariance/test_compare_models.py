@@ -121,7 +121,9 @@ def test_a_larger_model_that_was_not_maximised_is_named() -> None:
     small = ml("Reaction ~ 1 + Days + (1 | Subject)", data)
     large = ml("Reaction ~ 1 + Days + (1 + Days | Subject)", data)
     short = replace(large, loglik=small.loglik - 0.5)
-    with pytest.warns(mfx.errors.ConvergenceWarning, match=r"model 2 contains model 1.*0\.5 lower.*another start"):
+    with pytest.warns(
+        mfx.errors.ConvergenceWarning, match=r"model 2 contains model 1.*0\.5 lower.*another start"
+    ):
         table = mfx.compare_models(small, short)
     assert table["chisq"].iloc[1] == 0
     # Of models that do not contain each other either may be the better one.

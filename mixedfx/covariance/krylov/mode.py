@@ -1,0 +1,124 @@
+"""The inner mode of a generalized likelihood by Newton's method with conjugate gradients: any number of levels.
+
+    minimise over u   sum_r w_r l(y_r, eta_r) + |u|^2 / 2,   eta = offset + X beta + Z Lambda u
+
+given beta and thresholds. `mixedfx.covariance.pirls` does the same with a dense factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.krylov.random_parts import inner
+from mixedfx.covariance.response import Evaluation, Response
+from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.deflation import CoarseDirections
+from mixedfx.linalg.elimination import Elimination, eliminate
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.operator import Parts, RowOperator
+from mixedfx.linalg.reduced import ReducedSystem, reduced_system
+
+Floats = NDArray[np.float64]
+
+SETTLED = 1e-8
+"""Squared Newton decrement at which the mode is found: the likelihood there is good to half of it."""
+NEAR = 0.01
+"""Squared decrement below which the weights change too little to form the preconditioner's blocks again."""
+MAX_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class RandomRows:
+    """What eta is made of: eta = offset + X beta + Z b, rows sorted.
+
+    Attributes
+    ----------
+    operator, directions
+        Products with Z, and what to deflate.
+    X
+        Shape (N, p).
+    offset
+        Shape (N,).
+    """
+
+    operator: RowOperator
+    directions: CoarseDirections
+    X: Floats
+    offset: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """The mode of u at some beta and alpha, and the Hessian there.
+
+    Attributes
+    ----------
+    u, beta, alpha
+        Random coefficients (one column), fixed effects (p,) and thresholds (m,).
+    eta
+        Linear predictor, shape (N,).
+    response
+        The response's derivatives at eta.
+    penalty
+        |u|^2 / 2.
+    elimination, system
+        C_bb in u.
+    steps
+        Newton steps taken.
+    """
+
+    u: Parts
+    beta: Floats
+    alpha: Floats
+    eta: Floats
+    response: Evaluation
+    penalty: float
+    elimination: Elimination
+    system: ReducedSystem
+    steps: int
+
+
+def find_mode(
+    rows: RandomRows, lambdas: Lambdas, response: Response, u: Parts, beta: Floats, alpha: Floats
+) -> Mode:
+    """From `u`, with step halving.
+
+    Raises
+    ------
+    ConvergenceError
+        The loss is infinite at the start, or no step lowers it: linear predictors are out of range.
+    """
+    operator, base = rows.operator, rows.offset + rows.X @ beta
+    eta = base + operator.matvec(lambdas.times(u))[:, 0]
+    there, penalty = response.evaluate(eta, alpha), 0.5 * float(inner(u, u)[0, 0])
+    if not np.isfinite(there.loss + penalty):
+        raise ConvergenceError("the likelihood is not finite: linear predictors are out of range")
+    system, decrement2 = None, np.inf
+    for step in range(MAX_STEPS):
+        elimination = eliminate(operator, lambdas, there.d2)
+        system = reduced_system(elimination, rows.directions, system if decrement2 < NEAR else None)
+        slope = lambdas.transpose_times(operator.rmatvec(there.d1[:, None]))
+        r = Parts(-slope.e - u.e, -slope.rest - u.rest)
+        reduced = elimination.reduce(r)
+        known = float(np.vdot(r.e, elimination.A_inverse @ r.e))
+        decrement2 = known + float(system.energy(reduced)[0])
+        if decrement2 <= SETTLED:
+            return Mode(u, beta, alpha, eta, there, penalty, elimination, system, step)
+        x = elimination.recover(r, system.solve(reduced, tol=min(0.1, np.sqrt(decrement2) * 0.01)).x)
+        moved = operator.matvec(lambdas.times(x))[:, 0]
+        promised, value, length = float(inner(r, x)[0, 0]), there.loss + penalty, 1.0
+        while True:
+            trial = Parts(u.e + length * x.e, u.rest + length * x.rest)
+            trial_eta = eta + length * moved
+            reached, squares = response.evaluate(trial_eta, alpha), 0.5 * float(inner(trial, trial)[0, 0])
+            # Near the mode the gain drowns in the rounding of the loss: there the full step is right.
+            if promised < 1e-11 * abs(value) or reached.loss + squares <= value - 1e-4 * length * promised:
+                break
+            length *= 0.5
+            if length < 1e-10:
+                raise ConvergenceError("no step of the inner iterations lowers the penalised deviance")
+        u, eta, there, penalty = trial, trial_eta, reached, squares
+    raise ConvergenceError(f"the inner iterations did not settle in {MAX_STEPS} steps")

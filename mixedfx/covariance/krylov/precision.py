@@ -1,0 +1,63 @@
+"""How far the probes' randomness moves the estimates, and how many probes a wanted accuracy takes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.parameters import ParameterSpace
+
+Floats = NDArray[np.float64]
+
+SAFETY = 1.3
+"""The error of few probes is itself uncertain: so many times the probes that it asks for."""
+
+
+def monte_carlo_errors(gradients: Floats, information: Floats) -> Floats:
+    """Standard deviation of the estimates over sets of probes, shape (n,).
+
+    The estimates solve "mean gradient = 0", so that their error is I^-1 times that of the mean.
+
+    Parameters
+    ----------
+    gradients
+        At the estimates, as each probe has them, shape (n, m).
+    information
+        Of the parameters, shape (n, n); those that are held have zeros.
+    """
+    moved = np.linalg.pinv(information, hermitian=True) @ (gradients - gradients.mean(axis=1, keepdims=True))
+    m = gradients.shape[1]
+    return np.sqrt((moved**2).sum(axis=1) / ((m - 1) * m))
+
+
+def change_error(gradients: Floats, logdets: Floats, step: Floats) -> float:
+    """What a fall of the sampled log-likelihood along a step may be without meaning anything.
+
+    The sampled value is not the integral of the sampled gradient, which is far more exact: near the maximum it is the
+    gradient that is believed. Hence three standard errors of the gradient along the step, and a tenth of the value's.
+    """
+    m = len(logdets)
+    along = 3.0 * float((step @ gradients).std(ddof=1))
+    return (along + 0.05 * float(logdets.std(ddof=1))) / math.sqrt(m)
+
+
+def relative_errors(errors: Floats, space: ParameterSpace, phi: Floats, se: Floats) -> Floats:
+    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of the standard error where that is more.
+
+    Near a boundary the standard error is the scale.
+    """
+    point = space.point(phi[: space.size])
+    out = np.zeros(len(space.entries))
+    for i, entry in enumerate(space.entries):
+        S = point.matrices[entry.term]
+        scale = math.sqrt(S[entry.i, entry.i] * S[entry.j, entry.j])
+        own = se[i] if np.isfinite(se[i]) else 0.0
+        out[i] = errors[i] / max(scale, own) if max(scale, own) > 0 else 0.0
+    return out
+
+
+def probes_for(accuracy: float, error: float, probes: int) -> int:
+    """Probes that bring a relative error to `accuracy`: it falls with their root."""
+    return math.ceil(probes * SAFETY * (error / accuracy) ** 2)

@@ -1,0 +1,306 @@
+"""`refine_covariance`: the covariances' maximum of the likelihood of all rows, from covariances that were frozen."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.determined import check_features
+from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
+from mixedfx.covariance.generalized import MEMORY, threshold_names
+from mixedfx.covariance.joint_hessian import joint_covariance
+from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
+from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
+from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
+from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames
+from mixedfx.covariance.optimum_stats import optimum_stats
+from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.result import CovarianceResult
+from mixedfx.design import Design, build_design
+from mixedfx.errors import ConvergenceWarning, DataError, SettingError
+from mixedfx.families import Family, get_family
+from mixedfx.linalg.blas import one_blas
+from mixedfx.progress import Report, reporter
+from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+FIRST_PROBES = 8
+MOST_PROBES = 256
+TOLERANCE = 1e-5
+"""Log-likelihood that a further step may promise: then the estimates are within 0.005 of their standard errors."""
+HESSIAN_STEP = 0.005
+"""Of differences of the gradient, in standard errors: above what conjugate gradients leave."""
+
+
+@one_blas()
+def refine_covariance(
+    formula: str,
+    data: object,
+    varcorr: VarCorr | CovarianceResult,
+    *,
+    family: str = "gaussian",
+    method: str | None = None,
+    weights: object = None,
+    accuracy: float = 1e-3,
+    na: Literal["drop", "raise"] = "drop",
+    seed: int = 0,
+    progress: bool | Report | None = None,
+) -> CovarianceResult:
+    """Maximise the likelihood of all rows over the covariances, however many levels there are.
+
+    No matrix larger than a level's is formed: determinants and traces of inverses come from random probes, and all
+    else from conjugate gradients, to the accuracy asked for. Average-information steps lead from the covariances
+    given to the maximum of the restricted likelihood (gaussian) or of Laplace's approximation (as `glmer` and `clmm`
+    define it), usually three to five.
+
+    Parameters
+    ----------
+    formula, data, family, weights, na, progress
+        See `mixedfx.learn_covariance`.
+    varcorr
+        Where to start: frozen covariances, or a covariance result.
+    method
+        "reml" (gaussian, its default) or "ml" (the default of the other families).
+    accuracy
+        Monte Carlo standard error of each covariance, relative to the product of the two standard deviations (near a
+        boundary to the covariance's standard error). The number of probes follows from it.
+    seed
+        Of the probes.
+
+    Returns
+    -------
+    CovarianceResult
+        ``stats`` holds ``probes``, ``monte_carlo_se`` (of the rows of ``standard_errors``), and ``loglik_se``, the
+        Monte Carlo standard error of ``loglik``. There are no conditional covariances (``condvar``): stage 2 has them.
+
+    Raises
+    ------
+    MixedfxError
+        The formula, the data or a setting cannot be used; the message says why and what to do.
+
+    References
+    ----------
+    Gilmour, Thompson & Cullis 1995, Biometrics 51 (average information); Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal.
+    Appl. 38 (log-determinants by stochastic Lanczos quadrature).
+
+    Examples
+    --------
+    >>> import mixedfx as mfx
+    >>> data = mfx.datasets.load_insteval()
+    >>> formula = "y ~ 1 + (1 | s) + (1 | d)"
+    >>> frozen = mfx.learn_covariance(formula, data.head(20_000))
+    >>> refined = mfx.refine_covariance(formula, data, frozen)
+    >>> refined.varcorr.to_frame()["vcov"].round(3).tolist()  # lme4: 0.105, 0.266, 1.384
+    [0.105, 0.265, 1.384]
+    """
+    began = time.perf_counter()
+    chosen = get_family(family)
+    method = _check_method(method, chosen)
+    _check_accuracy(accuracy)
+    start = varcorr.varcorr if isinstance(varcorr, CovarianceResult) else varcorr
+    if not isinstance(start, VarCorr):
+        raise SettingError(f"varcorr must be a VarCorr or a covariance result, not {type(varcorr).__name__}")
+    design = build_design(formula, data, family=chosen, weights=weights, na=na)
+    for term in design.predictors.terms:
+        check_features(design, term)
+    with reporter(progress) as report:
+        if chosen.name == "gaussian":
+            _check_rows(design)
+            result = _refine_gaussian(design, start, method == "reml", accuracy, seed, report)
+        else:
+            result = _refine_laplace(design, chosen, start, accuracy, seed, report)
+    return replace(result, stats={**result.stats, "seconds": time.perf_counter() - began})
+
+
+def _check_method(method: str | None, family: Family) -> str:
+    available = ("reml", "ml") if family.name == "gaussian" else ("ml",)
+    if method is None:
+        return available[0]
+    if method not in available:
+        raise SettingError(
+            f"covariances of family '{family.name}' are refined by {' or '.join(map(repr, available))}, not {method!r}"
+        )
+    return method
+
+
+def _check_accuracy(accuracy: object) -> None:
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy < 1:
+        raise SettingError(
+            f"accuracy is {accuracy!r}, but must be a number between 0 and 1: the wanted Monte Carlo error of each "
+            "covariance, relative to the standard deviations"
+        )
+
+
+def _check_rows(design: Design) -> None:
+    p = len(design.predictors.fixed_names)
+    for term in design.predictors.terms:
+        coefficients = term.grouping.n_levels * term.q
+        if coefficients >= design.n_rows or p >= design.n_rows:
+            raise DataError(
+                f"{design.n_rows:,} rows do not tell the residual variance from {coefficients:,} coefficients of factor "
+                f"'{term.name}' and {p} fixed effects; use fewer coefficients, or more rows"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Search[P: (KrylovPoint, KrylovLaplacePoint)]:
+    """Where the steps ended, and how certain that is."""
+
+    optimum: Optimum[P]
+    probes: int
+    errors: Floats
+    relative: float
+
+
+def _search[P: (KrylovPoint, KrylovLaplacePoint)](
+    start: Callable[[int, P | None], P], accuracy: float, report: Report, *, with_sigma: bool
+) -> _Search[P]:
+    """Maximise with few probes, and with more of them where their error at the maximum is too large.
+
+    `start` gives the point to start from with so many probes, at the maximum found with fewer of them.
+    """
+    probes, found = FIRST_PROBES, None
+    while True:
+        at = start(probes, None if found is None else found.optimum.at)
+        space = at.problem.space
+        optimum = maximise(
+            at,
+            space,
+            with_sigma=with_sigma,
+            noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
+            memory=1 if with_sigma else MEMORY,
+            tol=TOLERANCE,
+        )
+        information = optimum.information
+        errors = monte_carlo_errors(optimum.at.gradients(), information)
+        se = np.sqrt(np.diag(entry_covariance(optimum, space)))
+        relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
+        found = _Search(optimum, probes, errors, relative)
+        report("Refining", optimum.iterations, None, f"{probes} probes, Monte Carlo error {relative:.1e}")
+        if relative <= accuracy or probes == MOST_PROBES:
+            return found
+        probes = min(max(probes_for(accuracy, relative, probes), 2 * probes), MOST_PROBES)
+
+
+def _refine_gaussian(
+    design: Design, start: VarCorr, reml: bool, accuracy: float, seed: int, report: Report
+) -> CovarianceResult:
+    def first(probes: int, near: KrylovPoint | None) -> KrylovPoint:
+        problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
+        return problem.at(problem.space.from_varcorr(start) if near is None else near.point)
+
+    search = _search(first, accuracy, report, with_sigma=True)
+    optimum = search.optimum
+    at, space = optimum.at, optimum.at.problem.space
+    covariance = entry_covariance(optimum, space)
+    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
+    names = list(design.predictors.fixed_names)
+    fixed = pd.DataFrame(at.beta_covariance(), names, names)
+    return _result(
+        design,
+        search,
+        varcorr=varcorr,
+        accuracy=accuracy,
+        method="reml" if reml else "ml",
+        covariance=covariance,
+        fixed=fixed,
+    )
+
+
+def _refine_laplace(
+    design: Design, family: Family, start: VarCorr, accuracy: float, seed: int, report: Report
+) -> CovarianceResult:
+    def first(probes: int, near: KrylovLaplacePoint | None) -> KrylovLaplacePoint:
+        problem = KrylovLaplaceProblem.of(design, family, probes=probes, seed=seed)
+        if near is not None:
+            return problem.near(near)
+        rows = problem.rows
+        without = fixed_effects_fit(rows.X, rows.offset, problem.response)
+        point = Covariances(problem.space.from_varcorr(start).matrices, 1.0)
+        return problem.at(point, without.beta, without.alpha)
+
+    search = _search(first, accuracy, report, with_sigma=False)
+    at, space = search.optimum.at, search.optimum.at.problem.space
+    joint = joint_covariance(at, space, step=HESSIAN_STEP)
+    varcorr = space.varcorr(at.point, has_sigma=False)
+    names = list(design.predictors.fixed_names)
+    p = len(names)
+    fixed = pd.DataFrame(joint.fixed[:p, :p], names, names)
+    result = _result(
+        design, search, varcorr=varcorr, accuracy=accuracy, method="ml", covariance=joint.entries, fixed=fixed
+    )
+    if not len(at.alpha):
+        return result
+    edges = threshold_names(design)
+    errors = np.sqrt(np.maximum(np.diag(joint.fixed)[p:], 0.0))
+    return replace(
+        result,
+        thresholds=pd.Series(at.alpha, index=edges, name="thresholds"),
+        thresholds_se=pd.Series(errors, index=edges, name="se"),
+    )
+
+
+def _result[P: (KrylovPoint, KrylovLaplacePoint)](
+    design: Design,
+    search: _Search[P],
+    *,
+    varcorr: VarCorr,
+    accuracy: float,
+    method: str,
+    covariance: Floats,
+    fixed: pd.DataFrame,
+) -> CovarianceResult:
+    optimum, at = search.optimum, search.optimum.at
+    space, names = at.problem.space, list(design.predictors.fixed_names)
+    why = ""
+    if not optimum.converged:
+        why = (
+            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. Start from "
+            "other covariances, or centre and scale the features of the random terms"
+        )
+        varcorr = replace(varcorr, freezable=False, why=why)
+    elif search.relative > accuracy:
+        why = (
+            f"the Monte Carlo error of the covariances is {search.relative:.1e} of their scale with {search.probes} "
+            f"probes, the most there are, and not accuracy={accuracy:g}; it is in stats['monte_carlo_se']"
+        )
+    if why:
+        warnings.warn(why, ConvergenceWarning, stacklevel=4)
+    frame = varcorr.to_frame()
+    frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    with_sigma = varcorr.sigma2 is not None
+    logdets = at.logdets
+    return CovarianceResult(
+        formula=design.spec.formula,
+        family=design.spec.family,
+        method=method,
+        varcorr=varcorr,
+        fixef=pd.Series(at.beta, index=names, name="fixef"),
+        fixef_se=pd.Series(np.sqrt(np.maximum(np.diag(fixed), 0.0)), index=names, name="fixef_se"),
+        ranef=ranef_frames(space.terms, at.b),
+        standard_errors=frame,
+        varcorr_covariance=covariance,
+        loglik=at.loglik,
+        converged=optimum.converged,
+        boundary=boundary_names(varcorr),
+        stats={
+            **optimum_stats(optimum, space, with_sigma=with_sigma),
+            "engine": "krylov",
+            "probes": search.probes,
+            "monte_carlo_se": search.errors[: len(frame)],
+            "loglik_se": 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
+        },
+        n_rows=design.n_rows,
+        n_levels={t.name: t.grouping.n_levels for t in space.terms},
+        fixef_covariance=fixed,
+    )
