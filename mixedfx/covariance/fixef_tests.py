@@ -148,7 +148,7 @@ def _matrix(contrasts: Sequence[str] | pd.DataFrame, names: list[str]) -> Floats
         raise SettingError("there is nothing to test; give at least one fixed effect")
     if isinstance(contrasts, pd.DataFrame):
         return _numbers(contrasts).reindex(columns=names, fill_value=0.0).to_numpy(dtype=float)
-    return np.eye(len(names))[[names.index(name) for name in given]]
+    return np.eye(len(names))[[names.index(str(name)) for name in given]]
 
 
 def _numbers(contrasts: pd.DataFrame) -> pd.DataFrame:
