@@ -9,8 +9,9 @@ from mixedfx.checks.compare import Comparison, compare_stages
 from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.result import CoefficientsResult
 from mixedfx.covariance.learn import learn_covariance
+from mixedfx.covariance.refine import refine_covariance
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.errors import NotFreezableError, SettingError
+from mixedfx.errors import NotFreezableError
 from mixedfx.subsample import Subsample
 from mixedfx.summary import Section, Summary
 
@@ -27,7 +28,7 @@ class Fit:
     covariance
         Stage 1: the covariances, from the subsample.
     coefficients
-        Stage 2: everybody's coefficients at these covariances, from all rows.
+        Stage 2: everybody's coefficients at these covariances, or at the refined ones, from all rows.
     refined
         Covariances refined on the full data; None unless asked for.
     """
@@ -50,15 +51,21 @@ class Fit:
     def summary(self) -> Summary:
         """Both stages' summaries, one after the other."""
         first, second = self.covariance.summary(), self.coefficients.summary()
+        between = () if self.refined is None else _refinement(self.refined.summary())
         return Summary(
             "Two-stage fit: covariances from a subsample, coefficients from all rows",
             (
                 Section("Stage 1", (first.title,)),
                 *first.sections,
+                *between,
                 Section("Stage 2", (second.title,)),
                 *second.sections,
             ),
         )
+
+
+def _refinement(summary: Summary) -> tuple[Section, ...]:
+    return (Section("Refined on all rows", (summary.title,)), *summary.sections)
 
 
 def fit(
@@ -87,7 +94,8 @@ def fit(
         Which rows stage 1 uses: a `Subsample`, "auto" for its default (levels of each factor with all their rows,
         about 20,000 rows; everything where there are no more), None for all rows.
     refine
-        Not available yet: only False.
+        Whether to go on from stage 1's covariances to the maximum of the likelihood of all rows
+        (`mixedfx.refine_covariance`); the coefficients are then those at the refined covariances.
     seed
         Of the subsample ("auto") and of MCMC.
     **method_options
@@ -107,8 +115,6 @@ def fit(
     >>> fit.coefficients.converged
     True
     """
-    if refine:
-        raise SettingError("refine=True is not available in this version; leave it out")
     chosen = Subsample(seed=seed) if subsample == "auto" else subsample
     covariance = learn_covariance(
         formula,
@@ -126,7 +132,7 @@ def fit(
         raise NotFreezableError(
             f"the covariances were not frozen: {covariance.varcorr.why}. force=True goes on all the same"
         )
-    coefficients = estimate_coefficients(
-        formula, data, covariance, family=family, weights=weights, na=na, progress=progress
-    )
-    return Fit(covariance, coefficients)
+    settings: Any = {"family": family, "weights": weights, "na": na, "progress": progress}
+    refined = refine_covariance(formula, data, covariance, seed=seed, **settings) if refine else None
+    coefficients = estimate_coefficients(formula, data, refined or covariance, **settings)
+    return Fit(covariance, coefficients, refined)

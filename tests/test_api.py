@@ -45,9 +45,15 @@ def test_covariances_that_were_not_explored_stop_before_stage_2(data: pd.DataFra
         mfx.fit(FORMULA, data.head(300), method="nuts", **options)
 
 
-def test_refine_is_not_pretended(data: pd.DataFrame) -> None:
-    with pytest.raises(mfx.errors.SettingError, match="refine"):
-        mfx.fit(FORMULA, data, method="reml", refine=True)
+def test_refined_covariances_are_those_of_all_rows(data: pd.DataFrame) -> None:
+    fit = mfx.fit(FORMULA, data, method="reml", subsample=mfx.Subsample(fraction=0.6), refine=True)
+    assert fit.refined is not None
+    exact = mfx.learn_covariance(FORMULA, data)
+    errors = exact.standard_errors["se"]
+    off = (fit.refined.varcorr.to_frame()["vcov"] - exact.varcorr.to_frame()["vcov"]).abs() / errors
+    assert off.max() < 0.05
+    assert fit.coefficients.varcorr.to_frame().equals(fit.refined.varcorr.to_frame())
+    assert "Refined on all rows" in str(fit.summary())
 
 
 @pytest.mark.parametrize(

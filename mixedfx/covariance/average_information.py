@@ -70,11 +70,10 @@ def maximise[P: LikelihoodPoint](
     """Step until the predicted gain in log-likelihood is below `tol`.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
-    `refuse` sees every further point before its likelihood is computed, and may raise an error.
-    `noise` says how far the log-likelihood's change along a step from a point may be from what the gradient says of it
-    without being wrong: likelihoods that are sampled are not quite the integrals of their gradients. The gradient's
-    changes over the last `memory` steps correct the average information: several help where that is far from the
-    Hessian.
+    `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says how far
+    the log-likelihood may fall along a step from a point without meaning anything: those that are sampled are not quite
+    the integrals of their gradients. The gradient's changes over the last `memory` steps correct the average
+    information: several help where that is far from the Hessian.
 
     Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
 

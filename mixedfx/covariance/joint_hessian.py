@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,9 @@ class JointCovariance:
     largest_eigenvalue: float
 
 
-def joint_covariance(optimum: LikelihoodPoint, space: ParameterSpace, *, step: float = STEP) -> JointCovariance:
+def joint_covariance(
+    optimum: LikelihoodPoint, space: ParameterSpace, *, step: float = STEP
+) -> JointCovariance:
     """Differences of the gradient from `optimum`, of length `step`: a likelihood a parameter.
 
     The point's vector must be the space's (with sigma^2, which is held fixed), then beta and alpha.

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.arguments import check_whole_number
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
-from mixedfx.covariance.generalized import MEMORY, threshold_names
+from mixedfx.covariance.generalized import threshold_names
 from mixedfx.covariance.joint_hessian import joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
-from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
+from mixedfx.covariance.krylov.search import Search, search
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames
-from mixedfx.covariance.optimum_stats import optimum_stats
+from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
@@ -34,10 +33,6 @@ from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
 
-FIRST_PROBES = 8
-MOST_PROBES = 256
-TOLERANCE = 1e-5
-"""Log-likelihood that a further step may promise: then the estimates are within 0.005 of their standard errors."""
 HESSIAN_STEP = 0.005
 """Of differences of the gradient, in standard errors: above what conjugate gradients leave."""
 
@@ -72,8 +67,8 @@ def refine_covariance(
     method
         "reml" (gaussian, its default) or "ml" (the default of the other families).
     accuracy
-        Monte Carlo standard error of each covariance, relative to the product of the two standard deviations (near a
-        boundary to the covariance's standard error). The number of probes follows from it.
+        Monte Carlo standard error of each covariance, relative to the product of the two standard deviations, or to
+        twenty standard errors where these are more. The number of probes follows from it.
     seed
         Of the probes.
 
@@ -107,6 +102,7 @@ def refine_covariance(
     chosen = get_family(family)
     method = _check_method(method, chosen)
     _check_accuracy(accuracy)
+    check_whole_number("seed", seed, 0)
     start = varcorr.varcorr if isinstance(varcorr, CovarianceResult) else varcorr
     if not isinstance(start, VarCorr):
         raise SettingError(f"varcorr must be a VarCorr or a covariance result, not {type(varcorr).__name__}")
@@ -126,7 +122,7 @@ def _check_method(method: str | None, family: Family) -> str:
     available = ("reml", "ml") if family.name == "gaussian" else ("ml",)
     if method is None:
         return available[0]
-    if method not in available:
+    if not isinstance(method, str) or method not in available:
         raise SettingError(
             f"covariances of family '{family.name}' are refined by {' or '.join(map(repr, available))}, not {method!r}"
         )
@@ -147,49 +143,9 @@ def _check_rows(design: Design) -> None:
         coefficients = term.grouping.n_levels * term.q
         if coefficients >= design.n_rows or p >= design.n_rows:
             raise DataError(
-                f"{design.n_rows:,} rows do not tell the residual variance from {coefficients:,} coefficients of factor "
-                f"'{term.name}' and {p} fixed effects; use fewer coefficients, or more rows"
+                f"{design.n_rows:,} rows do not tell the residual variance from {coefficients:,} coefficients of "
+                f"factor '{term.name}' and {p} fixed effects; use fewer coefficients, or more rows"
             )
-
-
-@dataclass(frozen=True, eq=False)
-class _Search[P: (KrylovPoint, KrylovLaplacePoint)]:
-    """Where the steps ended, and how certain that is."""
-
-    optimum: Optimum[P]
-    probes: int
-    errors: Floats
-    relative: float
-
-
-def _search[P: (KrylovPoint, KrylovLaplacePoint)](
-    start: Callable[[int, P | None], P], accuracy: float, report: Report, *, with_sigma: bool
-) -> _Search[P]:
-    """Maximise with few probes, and with more of them where their error at the maximum is too large.
-
-    `start` gives the point to start from with so many probes, at the maximum found with fewer of them.
-    """
-    probes, found = FIRST_PROBES, None
-    while True:
-        at = start(probes, None if found is None else found.optimum.at)
-        space = at.problem.space
-        optimum = maximise(
-            at,
-            space,
-            with_sigma=with_sigma,
-            noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
-            memory=1 if with_sigma else MEMORY,
-            tol=TOLERANCE,
-        )
-        information = optimum.information
-        errors = monte_carlo_errors(optimum.at.gradients(), information)
-        se = np.sqrt(np.diag(entry_covariance(optimum, space)))
-        relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
-        found = _Search(optimum, probes, errors, relative)
-        report("Refining", optimum.iterations, None, f"{probes} probes, Monte Carlo error {relative:.1e}")
-        if relative <= accuracy or probes == MOST_PROBES:
-            return found
-        probes = min(max(probes_for(accuracy, relative, probes), 2 * probes), MOST_PROBES)
 
 
 def _refine_gaussian(
@@ -199,8 +155,8 @@ def _refine_gaussian(
         problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
         return problem.at(problem.space.from_varcorr(start) if near is None else near.point)
 
-    search = _search(first, accuracy, report, with_sigma=True)
-    optimum = search.optimum
+    found = search(first, accuracy, report, with_sigma=True)
+    optimum = found.optimum
     at, space = optimum.at, optimum.at.problem.space
     covariance = entry_covariance(optimum, space)
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
@@ -208,12 +164,13 @@ def _refine_gaussian(
     fixed = pd.DataFrame(at.beta_covariance(), names, names)
     return _result(
         design,
-        search,
+        found,
         varcorr=varcorr,
         accuracy=accuracy,
         method="reml" if reml else "ml",
         covariance=covariance,
         fixed=fixed,
+        eigenvalues=scaled_eigenvalues(optimum, space, with_sigma=True),
     )
 
 
@@ -229,15 +186,25 @@ def _refine_laplace(
         point = Covariances(problem.space.from_varcorr(start).matrices, 1.0)
         return problem.at(point, without.beta, without.alpha)
 
-    search = _search(first, accuracy, report, with_sigma=False)
-    at, space = search.optimum.at, search.optimum.at.problem.space
+    found = search(first, accuracy, report, with_sigma=False)
+    at, space = found.optimum.at, found.optimum.at.problem.space
     joint = joint_covariance(at, space, step=HESSIAN_STEP)
     varcorr = space.varcorr(at.point, has_sigma=False)
     names = list(design.predictors.fixed_names)
     p = len(names)
     fixed = pd.DataFrame(joint.fixed[:p, :p], names, names)
     result = _result(
-        design, search, varcorr=varcorr, accuracy=accuracy, method="ml", covariance=joint.entries, fixed=fixed
+        design,
+        found,
+        varcorr=varcorr,
+        accuracy=accuracy,
+        method="ml",
+        covariance=joint.entries,
+        fixed=fixed,
+        eigenvalues={
+            "smallest_eigenvalue": joint.smallest_eigenvalue,
+            "largest_eigenvalue": joint.largest_eigenvalue,
+        },
     )
     if not len(at.alpha):
         return result
@@ -252,15 +219,16 @@ def _refine_laplace(
 
 def _result[P: (KrylovPoint, KrylovLaplacePoint)](
     design: Design,
-    search: _Search[P],
+    found: Search[P],
     *,
     varcorr: VarCorr,
     accuracy: float,
     method: str,
     covariance: Floats,
     fixed: pd.DataFrame,
+    eigenvalues: dict[str, float],
 ) -> CovarianceResult:
-    optimum, at = search.optimum, search.optimum.at
+    optimum, at = found.optimum, found.optimum.at
     space, names = at.problem.space, list(design.predictors.fixed_names)
     why = ""
     if not optimum.converged:
@@ -269,13 +237,13 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
             "other covariances, or centre and scale the features of the random terms"
         )
         varcorr = replace(varcorr, freezable=False, why=why)
-    elif search.relative > accuracy:
+    elif found.relative > accuracy:
         why = (
-            f"the Monte Carlo error of the covariances is {search.relative:.1e} of their scale with {search.probes} "
+            f"the Monte Carlo error of the covariances is {found.relative:.1e} of their scale with {found.probes} "
             f"probes, the most there are, and not accuracy={accuracy:g}; it is in stats['monte_carlo_se']"
         )
     if why:
-        warnings.warn(why, ConvergenceWarning, stacklevel=4)
+        warnings.warn(why, ConvergenceWarning, stacklevel=5)
     frame = varcorr.to_frame()
     frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     with_sigma = varcorr.sigma2 is not None
@@ -295,9 +263,11 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
         boundary=boundary_names(varcorr),
         stats={
             **optimum_stats(optimum, space, with_sigma=with_sigma),
+            **eigenvalues,
             "engine": "krylov",
-            "probes": search.probes,
-            "monte_carlo_se": search.errors[: len(frame)],
+            **({} if with_sigma else {"nagq": 1}),
+            "probes": found.probes,
+            "monte_carlo_se": found.errors[: len(frame)],
             "loglik_se": 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
         },
         n_rows=design.n_rows,

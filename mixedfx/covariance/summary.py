@@ -116,6 +116,12 @@ def _convergence(result: CovarianceResult) -> list[str]:
             f"{stats['max_scaled_gradient']:.2g}, Newton decrement {stats['newton_decrement']:.2g}; eigenvalues of the "
             f"scaled information {stats['smallest_eigenvalue']:.2g} to {stats['largest_eigenvalue']:.2g}"
         )
+    if "monte_carlo_se" in stats:
+        errors = np.asarray(stats["monte_carlo_se"]) / result.standard_errors["se"].to_numpy()
+        lines.append(
+            f"all rows, with {stats['probes']} random probes: they add at most {np.nanmax(errors):.1%} of a standard "
+            f"error to the covariances, and {stats['loglik_se']:.2g} to the log-likelihood"
+        )
     if result.fits:
         lines.append("each factor's covariance is from a fit to its own subsample; see .fits")
     if result.boundary:

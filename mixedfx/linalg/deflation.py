@@ -23,6 +23,9 @@ from mixedfx.linalg.nesting import Nesting, nestings, null_directions
 Floats = NDArray[np.float64]
 
 COLUMNS_AT_ONCE = 16
+DEPENDENT = 1e-13
+"""Scaled eigenvalue below which a dense direction is one of the null directions: less precise than rounding, because it
+comes from a difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,16 +157,19 @@ def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSp
     solve_gram = splu(csc_array(N.T @ N)).solve if k else np.copy
     NG = N.T @ G
     gram_NG = solve_gram(NG)
-    inverse = symmetric_pseudo_inverse(G.T @ SG - NG.T @ gram_NG)
+    inverse = symmetric_pseudo_inverse(G.T @ SG - NG.T @ gram_NG, DEPENDENT)
     return CoarseSpace(G, SG, N, solve_gram, gram_NG, inverse)
 
 
-def symmetric_pseudo_inverse(A: Floats) -> Floats:
-    """Pseudo-inverse of a positive semidefinite matrix, scaled to a unit diagonal first; null directions get 0."""
+def symmetric_pseudo_inverse(A: Floats, dependent: float | None = None) -> Floats:
+    """Pseudo-inverse of a positive semidefinite matrix, scaled to a unit diagonal first; null directions get 0.
+
+    `dependent` is the share of the largest eigenvalue that counts as 0: by default rounding.
+    """
     if not len(A):
         return A
     scale = np.sqrt(np.maximum(np.diag(A), np.finfo(float).tiny))
     values, vectors = np.linalg.eigh(A / np.outer(scale, scale))
-    kept = values > len(A) * np.finfo(float).eps * values[-1]
+    kept = values > (len(A) * np.finfo(float).eps if dependent is None else dependent) * values[-1]
     inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     return inverse / np.outer(scale, scale)

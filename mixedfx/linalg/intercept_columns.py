@@ -1,4 +1,4 @@
-"""Numba kernels for several right-hand sides at once, where all random coefficients are intercepts and nothing is fixed.
+"""Numba kernels for several right-hand sides at once, of models with random intercepts and nothing else.
 
 The same products as `kernels`, a few times faster. `near` are the first remaining factor's levels, whose coefficients
 begin the rest vector; `codes` and `start` are those of `Rows`. v (n_rest, m), e (J, m), given and forms (N or longest

@@ -29,8 +29,8 @@ class JaxOperator:
 
     Rows are copied to the device once, weights of rows once for each curvature; a product moves no more than vectors of
     coefficients. Results are NumPy arrays. `dense_reduced` and `level_quadratic`, which gather dense matrices level
-    by level, are left to `NumbaOperator` on the CPU. On a GPU sums are taken in no fixed order, so that last digits
-    can differ from one call to the next.
+    by level, and `leverage_sums` are left to `NumbaOperator` on the CPU. On a GPU sums are taken in no fixed order, so
+    that last digits can differ from one call to the next.
 
     Examples
     --------
@@ -96,6 +96,10 @@ class JaxOperator:
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         """By `NumbaOperator`."""
         return self.on_cpu.dense_reduced(omega, M)
+
+    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+        """By `NumbaOperator`."""
+        return self.on_cpu.leverage_sums(M, e, v, Q, m)
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         """By `NumbaOperator`."""

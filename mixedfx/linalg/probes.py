@@ -1,28 +1,30 @@
 """Random probes of the reduced system: what its determinant and its inverse come from where no dense matrix fits.
 
-S is preconditioned by its diagonal blocks M = L L' and deflated by E. With white s (independent signs), and Pi the
-orthogonal projector off L'E, CG is started at the residual r = L Pi s, which is orthogonal to E:
+S, without fixed effects, is preconditioned by its diagonal blocks M = L L' and deflated by E = [N G]. With white s
+(independent signs), and Pi the orthogonal projector off L'E, CG is started at r = L Pi s, which is orthogonal to E:
 
     log|S|  = log|M| + log|E'SE| - log|E'ME| + E[ s'Pi log(A) Pi s ],   A = L^-1 (S - S E (E'SE)^-1 E'S) L^-T
-    S^-1    = E (E'SE)^-1 E' + E[ x y' ],   x = S^-1 r,   y = (I - E (E'SE)^-1 E'S) L^-T s
+    S^-1    = Q + E[ x y' ],   Q = E (E'SE)^-1 E',   x = S^-1 r,   y = (I - Q S) L^-T s
 
 One solution serves both. The nearly flat directions, in which the inverse is large and single probes would be noisy,
-are in the exact parts. What a level's own coefficients do to each other is known too, from M^-1 r instead of x:
+are in the exact parts. So is what a level's own coefficients do to each other, from M^-1 r beside x:
 
-    E[ M^-1 r y' ] = M^-1 (I - S E (E'SE)^-1 E')
+    E[ M^-1 r y' ] = M^-1 (I - S Q)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
-from scipy.sparse import bsr_array, csc_array, hstack
+from scipy.sparse import block_diag, bsr_array, csc_array, hstack
 from scipy.sparse.linalg import splu
 
+from mixedfx.linalg.deflation import DEPENDENT, CoarseSpace
 from mixedfx.linalg.lanczos import log_quadratics
+from mixedfx.linalg.layout import Block
 from mixedfx.linalg.pcg import CGSolution
 from mixedfx.linalg.reduced import ReducedSystem
 
@@ -35,24 +37,25 @@ class Probes:
 
     Attributes
     ----------
-    residual
-        r, orthogonal to the coarse space, shape (n_rest, m).
-    partner
-        y, shape (n_rest, m).
+    system
+        S.
+    residual, partner
+        r and y, shape (n_rest, m).
     squares
         |Pi s|^2, shape (m,).
     logdet_known
         log|M| + log|E'SE| - log|E'ME|.
     coarse
-        B with B B' = E (E'SE)^-1 E' as far as the dense directions go, shape (n_rest, c).
+        B with B B' = Q - Q_N, Q_N = N (N'N)^-1 N', shape (n_rest, c).
     null_part
-        Columns v with E[v v'] = the rest of it, due to the null directions of nested factors; None without such.
+        Columns v with E[v v'] = Q_N, shape (n_rest, m); None where no factors are nested.
     near
         M^-1 r, shape (n_rest, m).
     near_blocks
-        Diagonal blocks of E[M^-1 r y'] without the null directions' part, (J_k, q_k, q_k) a remaining factor.
+        Diagonal blocks of M^-1 (I - S B B'), (J_k, q_k, q_k) a remaining factor.
     """
 
+    system: ReducedSystem
     residual: Floats
     partner: Floats
     squares: Floats
@@ -64,31 +67,32 @@ class Probes:
 
     @classmethod
     def of(cls, system: ReducedSystem, signs: Floats, more: Floats) -> Probes:
-        """For white `signs` and `more` of shape (n_rest, m); S without fixed effects, so that it is at least I."""
-        space = system.coarse
+        """For white `signs` and `more` (for the null directions), both (n_rest, m)."""
+        layout, space = system.reduction.operator.layout, system.coarse
+        # M^-1 = R R', so that L^-T = R.
         roots = [np.linalg.cholesky(inverse) for inverse in system.inverses]
-        logdet_M = -2.0 * sum(
-            float(np.log(np.diagonal(root, axis1=1, axis2=2)).sum()) for root in roots
-        )
-        basis, B, SB, logdet_SE = _independent(system)
-        dense = space.G @ basis
-        E = dense if not space.N.shape[1] else csc_array(hstack([space.N, csc_array(dense)]))
-        white_E = _blockwise(system, [np.linalg.inv(root) for root in roots], E)
-        project, logdet_ME = _projector(white_E)
+        inverse_roots = [np.linalg.inv(root) for root in roots]
+        logdet_M = -2.0 * sum(float(np.log(np.einsum("jaa->ja", root)).sum()) for root in roots)
+        basis = _Basis.of(space)
+        project, logdet_ME = _projector(layout.rest, inverse_roots, space.N, space.G @ basis.T)
         kept = project(signs)
-        residual = _blockwise(system, [np.swapaxes(np.linalg.inv(root), 1, 2) for root in roots], kept)
-        partner = system.coarse.correct(_blockwise(system, roots, signs), np.zeros_like(signs))
-        null_part = None
-        if space.N.shape[1]:
-            null_part = space.N @ space.solve_gram(space.N.T @ more)
-        known = logdet_M + logdet_SE - logdet_ME
-        squares = np.einsum("im,im->m", kept, kept)
-        near, MSB = (_blockwise(system, list(system.inverses), v) for v in (residual, SB))
+        residual = _blockwise(layout.rest, [np.swapaxes(R, 1, 2) for R in inverse_roots], kept)
+        near, MSB = (_blockwise(layout.rest, system.inverses, v) for v in (residual, basis.SB))
         near_blocks = tuple(
-            inverse - np.einsum("jac,jbc->jab", *(v[block.slice].reshape(block.n_levels, block.q, -1) for v in (MSB, B)))
-            for inverse, block in zip(system.inverses, system.reduction.operator.layout.rest, strict=True)
+            inverse - np.einsum("jac,jbc->jab", _by_level(block, MSB), _by_level(block, basis.B))
+            for block, inverse in zip(layout.rest, system.inverses, strict=True)
         )
-        return cls(residual, partner, squares, known, B, null_part, near, near_blocks)
+        return cls(
+            system=system,
+            residual=residual,
+            partner=space.correct(_blockwise(layout.rest, roots, signs), np.zeros_like(signs)),
+            squares=np.einsum("im,im->m", kept, kept),
+            logdet_known=logdet_M + basis.logdet - logdet_ME,
+            coarse=basis.B,
+            null_part=space.N @ space.solve_gram(space.N.T @ more) if len(space.gram_NG) else None,
+            near=near,
+            near_blocks=near_blocks,
+        )
 
     def logdets(self, solution: CGSolution) -> Floats:
         """log|S| as each probe has it, shape (m,); their mean estimates it."""
@@ -100,75 +104,99 @@ class Probes:
             return solution.x, self.partner
         return solution.x + self.null_part, self.partner + self.null_part
 
-    def level_sums(self, system: ReducedSystem, solution: CGSolution) -> tuple[Floats, ...]:
-        """sum_j (S^-1)_jj as each probe has it, (q_k, q_k, m) a remaining factor."""
+    def level_sums(self, solution: CGSolution) -> dict[str, Floats]:
+        """sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m)."""
+        blocks = self.system.reduction.operator.layout.rest
         x, y = self.pairs(solution)
         x = x - self.near
         if self.null_part is not None:
-            x += _blockwise(system, list(system.inverses), self.null_part)
-        out = []
-        for block, near in zip(system.reduction.operator.layout.rest, self.near_blocks, strict=True):
-            xs, ys, Bs = (v[block.slice].reshape(block.n_levels, block.q, -1) for v in (x, y, self.coarse))
-            known = near.sum(axis=0) + np.einsum("jac,jbc->ab", Bs, Bs)
-            out.append(known[:, :, None] + np.einsum("jam,jbm->abm", xs, ys))
-        return tuple(out)
+            x -= _blockwise(blocks, self.system.inverses, self.null_part)
+        out = {}
+        for block, near in zip(blocks, self.near_blocks, strict=True):
+            B = _by_level(block, self.coarse)
+            known = near.sum(axis=0) + np.einsum("jac,jbc->ab", B, B)
+            sampled = np.einsum("jam,jbm->abm", _by_level(block, x), _by_level(block, y))
+            out[block.name] = known[:, :, None] + sampled
+        return out
 
 
-def signs(n: int, m: int, seed: int) -> Floats:
-    """White signs, shape (n, m): the first columns are the same whatever m is."""
+def white_signs(n: int, m: int, seed: int) -> Floats:
+    """Independent signs, shape (n, m): the first columns are the same whatever m is."""
     out = np.empty((n, m))
     for c, child in enumerate(np.random.SeedSequence(seed).spawn(m)):
         out[:, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
     return out
 
 
-def _independent(system: ReducedSystem) -> tuple[Floats, Floats, float]:
-    """(T, B, S B, log|E'SE|) for E = [N G T]: what of the dense directions G is independent of the null directions N.
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """E = [N, G T]: what of the dense directions G is independent of the null directions N.
 
-    B B' is the part of E (E'SE)^-1 E' that is not N (N'N)^-1 N'.
+    Attributes
+    ----------
+    T
+        Shape (columns of G, c).
+    B, SB
+        B B' = Q - Q_N, and S B, shape (n_rest, c).
+    logdet
+        log|E'SE|.
     """
-    space = system.coarse
-    NG = space.N.T @ space.G
-    K = space.G.T @ space.SG - NG.T @ space.gram_NG
-    scale = np.sqrt(np.maximum(np.diag(K), np.finfo(float).tiny))
-    values, vectors = np.linalg.eigh(K / np.outer(scale, scale))
-    kept = values > 1e-10 * np.max(values, initial=0.0)
-    T = vectors[:, kept] / scale[:, None]
-    null = space.N @ space.gram_NG
-    scaled = T / np.sqrt(values[kept])
-    return T, (space.G - null) @ scaled, (space.SG - null) @ scaled, float(np.log(values[kept]).sum()) + _logdet_gram(space.N)
+
+    T: Floats
+    B: Floats
+    SB: Floats
+    logdet: float
+
+    @classmethod
+    def of(cls, space: CoarseSpace) -> _Basis:
+        K = space.G.T @ space.SG - (space.N.T @ space.G).T @ space.gram_NG
+        scale = np.sqrt(np.maximum(np.diag(K), np.finfo(float).tiny))
+        values, vectors = np.linalg.eigh(K / np.outer(scale, scale))
+        kept = values > DEPENDENT * np.max(values, initial=0.0)
+        T, root = vectors[:, kept] / scale[:, None], np.sqrt(values[kept])
+        null = space.N @ space.gram_NG  # S N = N
+        logdet = 2.0 * float(np.log(root).sum())
+        if len(space.gram_NG):
+            logdet += _logdet(csc_array(space.N.T @ space.N))
+        return cls(T, (space.G - null) @ T / root, (space.SG - null) @ T / root, logdet)
 
 
-def _logdet_gram(N: csc_array) -> float:
-    """log|N'N|."""
-    if not N.shape[1]:
-        return 0.0
-    return float(np.log(np.abs(splu(csc_array(N.T @ N)).U.diagonal())).sum())
+def _projector(
+    blocks: Sequence[Block], inverse_roots: Sequence[Floats], N: csc_array, G: Floats
+) -> tuple[Callable[[Floats], Floats], float]:
+    """(Pi, log|E'ME|) for E = [N G] and M = R^-T R^-1."""
+    if not N.nnz:
+        Q, triangle = np.linalg.qr(_blockwise(blocks, inverse_roots, G))
+        logdet = 2.0 * float(np.log(np.abs(np.diag(triangle))).sum())
+        return lambda v: v - Q @ (Q.T @ v), logdet
+    whitened = csc_array(_block_diagonal(inverse_roots) @ hstack([N, csc_array(G)]))
+    gram = csc_array(whitened.T @ whitened)
+    lu = splu(gram)
+    return lambda v: v - whitened @ lu.solve(whitened.T @ v), _logdet(gram)
 
 
-def _blockwise(system: ReducedSystem, blocks: list[Floats], V: Floats | csc_array) -> Floats | csc_array:
-    """blockdiag(blocks) V."""
-    rest = system.reduction.operator.layout.rest
-    if not isinstance(V, np.ndarray):
-        ready = [
-            bsr_array((b, np.arange(len(b)), np.arange(len(b) + 1)), shape=(len(b) * b.shape[1],) * 2)
-            for b in blocks
-        ]
-        parts = [matrix @ V[block.slice] for matrix, block in zip(ready, rest, strict=True)]
-        from scipy.sparse import vstack
+def _logdet(gram: csc_array) -> float:
+    """log|gram|, positive definite."""
+    return float(np.log(np.abs(splu(gram).U.diagonal())).sum())
 
-        return csc_array(vstack(parts))
+
+def _by_level(block: Block, V: Floats) -> Floats:
+    """A factor's rows of V (n_rest, m), shape (J, q, m)."""
+    return V[block.slice].reshape(block.n_levels, block.q, V.shape[1])
+
+
+def _blockwise(blocks: Sequence[Block], matrices: Sequence[Floats], V: Floats) -> Floats:
+    """blockdiag(matrices) V."""
     out = np.empty_like(V)
-    for block, own in zip(rest, blocks, strict=True):
-        levels = V[block.slice].reshape(block.n_levels, block.q, V.shape[1])
-        out[block.slice] = (own @ levels).reshape(block.stop - block.start, V.shape[1])
+    for block, own in zip(blocks, matrices, strict=True):
+        out[block.slice] = (own @ _by_level(block, V)).reshape(block.stop - block.start, V.shape[1])
     return out
 
 
-def _projector(F: Floats | csc_array):
-    """(v -> v less its projection on the columns of F, log|F'F|)."""
-    if isinstance(F, np.ndarray):
-        Q, R = scipy.linalg.qr(F, mode="economic")
-        return lambda v: v - Q @ (Q.T @ v), 2.0 * float(np.log(np.abs(np.diag(R))).sum())
-    lu = splu(csc_array(F.T @ F))
-    return lambda v: v - F @ lu.solve(F.T @ v), float(np.log(np.abs(lu.U.diagonal())).sum())
+def _block_diagonal(matrices: Sequence[Floats]) -> csc_array:
+    """blockdiag(matrices), sparse."""
+    parts = [
+        bsr_array((own, np.arange(len(own)), np.arange(len(own) + 1)), shape=(len(own) * own.shape[1],) * 2)
+        for own in matrices
+    ]
+    return csc_array(block_diag(parts))

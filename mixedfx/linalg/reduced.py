@@ -75,7 +75,13 @@ class ReducedSystem:
         return replace(solution, x=self._dense_solve(b), converged=True, relative_error=0.0)
 
     def solve_from(
-        self, x: Floats, residual: Floats, reference: Floats, *, tol: float | Floats, max_iterations: int = 500
+        self,
+        x: Floats,
+        residual: Floats,
+        reference: Floats,
+        *,
+        tol: float | Floats,
+        max_iterations: int = 500,
     ) -> CGSolution:
         """Continue from `x`, whose residual is orthogonal to the coarse space: A-DEF2 is right for no other."""
         return pcg(

@@ -30,11 +30,12 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
-from mixedfx.linalg.probes import signs
+from mixedfx.linalg.probes import white_signs
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class KrylovProblem:
@@ -90,7 +91,7 @@ class KrylovProblem:
             products=operator.rmatvec(weighted),
             cross=right.T @ weighted,
             least_squares=coefficients,
-            signs=np.array([signs(layout.n_rest, probes, 2 * seed + i) for i in range(2)]),
+            signs=np.array([white_signs(layout.n_rest, probes, 2 * seed + i) for i in range(2)]),
             n_rows=design.n_rows,
             log_weights=float(np.log(weights).sum()),
             reml=reml,

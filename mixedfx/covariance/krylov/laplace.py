@@ -31,7 +31,7 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts
-from mixedfx.linalg.probes import signs
+from mixedfx.linalg.probes import white_signs
 from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
@@ -66,7 +66,7 @@ class KrylovLaplaceProblem:
             predictors.X()[order],
             np.array(predictors.offset)[order],
         )
-        white = np.array([signs(operator.layout.n_rest, probes, 2 * seed + i) for i in range(2)])
+        white = np.array([white_signs(operator.layout.n_rest, probes, 2 * seed + i) for i in range(2)])
         return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), white)
 
     @property
@@ -205,9 +205,7 @@ class KrylovLaplacePoint:
         probes = problem.signs.shape[2]
         of_sigma = np.empty((space.size, probes))
         for probe in range(probes):
-            scores = tuple(
-                0.5 * (own[t.name].T @ own[t.name] - T[t.name][:, :, probe]) for t in space.terms
-            )
+            scores = tuple(0.5 * (own[t.name].T @ own[t.name] - T[t.name][:, :, probe]) for t in space.terms)
             of_sigma[:, probe] = space.gradient(scores, 0.0)
         n = space.size - 1
         of_sigma[:n] += implied[:n]

@@ -23,8 +23,8 @@ from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 
 Floats = NDArray[np.float64]
 
-SETTLED = 1e-8
-"""Squared Newton decrement at which the mode is found: the likelihood there is good to half of it."""
+SETTLED = 1e-12
+"""Squared Newton decrement at which the mode is found: differences of gradients want more than the likelihood does."""
 NEAR = 0.01
 """Squared decrement below which the weights change too little to form the preconditioner's blocks again."""
 MAX_STEPS = 100

@@ -11,6 +11,8 @@ from mixedfx.covariance.parameters import ParameterSpace
 
 Floats = NDArray[np.float64]
 
+ENOUGH = 20.0
+"""Standard errors that count as the scale of a covariance where they are more than it: few levels, or a boundary."""
 SAFETY = 1.3
 """The error of few probes is itself uncertain: so many times the probes that it asks for."""
 
@@ -44,16 +46,13 @@ def change_error(gradients: Floats, logdets: Floats, step: Floats) -> float:
 
 
 def relative_errors(errors: Floats, space: ParameterSpace, phi: Floats, se: Floats) -> Floats:
-    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of the standard error where that is more.
-
-    Near a boundary the standard error is the scale.
-    """
+    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of `ENOUGH` standard errors."""
     point = space.point(phi[: space.size])
     out = np.zeros(len(space.entries))
     for i, entry in enumerate(space.entries):
         S = point.matrices[entry.term]
         scale = math.sqrt(S[entry.i, entry.i] * S[entry.j, entry.j])
-        own = se[i] if np.isfinite(se[i]) else 0.0
+        own = ENOUGH * se[i] if np.isfinite(se[i]) else 0.0
         out[i] = errors[i] / max(scale, own) if max(scale, own) > 0 else 0.0
     return out
 

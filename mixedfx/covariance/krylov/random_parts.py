@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.elimination import Elimination
 from mixedfx.linalg.operator import Parts
 from mixedfx.predictors import CONSTANT, Predictors
@@ -42,15 +41,9 @@ def gram(elimination: Elimination, b: Parts) -> Parts:
 
 def inner(a: Parts, b: Parts) -> Floats:
     """a'b, shape (columns of a, columns of b)."""
-    flat = a.e.reshape(-1, a.e.shape[2]).T @ b.e.reshape(-1, b.e.shape[2])
-    return flat + a.rest.T @ b.rest
+    return np.einsum("jqa,jqb->ab", a.e, b.e, optimize=True) + a.rest.T @ b.rest
 
 
 def columns(parts: Parts, which: slice) -> Parts:
     """Some of the columns."""
     return Parts(parts.e[:, :, which], parts.rest[:, which])
-
-
-def plain(weights: NDArray) -> Curvature:
-    """Weights of rows as a curvature."""
-    return Curvature.of(weights)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.elimination import Elimination
-from mixedfx.linalg.probes import Probes
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +43,9 @@ def sampled_traces(
     sums = F @ sums
     own = np.einsum("jab,jbc->ac", F, elimination.blocks.e)
     own = own - np.einsum("jac,jbc->ab", sums[:, :, 2 * m :], sums[:, :, 2 * m :])
-    out = {layout.eliminated.name: _symmetric(own[:, :, None] - _products(sums[:, :, :m], sums[:, :, m : 2 * m]))}
+    out = {
+        layout.eliminated.name: _symmetric(own[:, :, None] - _products(sums[:, :, :m], sums[:, :, m : 2 * m]))
+    }
     singular = []
     for k, (block, factor) in enumerate(zip(layout.rest, lambdas.rest, strict=True)):
         inverse = inverse_factor(factor)

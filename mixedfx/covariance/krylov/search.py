@@ -1,0 +1,85 @@
+"""Average-information steps on sampled likelihoods, with as many probes as a wanted accuracy takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.krylov.gaussian import KrylovPoint
+from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint
+from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
+from mixedfx.covariance.likelihood import entry_covariance
+from mixedfx.progress import Report
+
+Floats = NDArray[np.float64]
+
+FIRST_PROBES = 8
+MOST_PROBES = 256
+TOLERANCE = 1e-6
+"""Log-likelihood that a further step may promise: then the estimates are within 0.002 of their standard errors."""
+MEMORY = 8
+"""Steps that correct Laplace's average information, which is far from the Hessian."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search[P: (KrylovPoint, KrylovLaplacePoint)]:
+    """Where the steps ended, and how certain that is.
+
+    Attributes
+    ----------
+    optimum
+        The maximum of the sampled likelihood.
+    probes
+        Probes that it took.
+    errors
+        Monte Carlo standard errors of the parameters, shape (n,).
+    relative
+        The largest one of the covariances, as `relative_errors` has them.
+    """
+
+    optimum: Optimum[P]
+    probes: int
+    errors: Floats
+    relative: float
+
+
+def search[P: (KrylovPoint, KrylovLaplacePoint)](
+    start: Callable[[int, P | None], P], accuracy: float, report: Report, *, with_sigma: bool
+) -> Search[P]:
+    """Maximise with few probes, and with more of them where their error at the maximum is too large.
+
+    `start` gives the point to start from with so many probes, at the maximum found with fewer of them.
+    """
+    probes, found = FIRST_PROBES, None
+    while True:
+        at = start(probes, None if found is None else found.optimum.at)
+        space = at.problem.space
+        optimum = climb(at, with_sigma=with_sigma)
+        information = optimum.information
+        errors = monte_carlo_errors(optimum.at.gradients(), information)
+        se = np.sqrt(np.diag(entry_covariance(optimum, space)))
+        relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
+        found = Search(optimum, probes, errors, relative)
+        report("Refining", optimum.iterations, None, f"{probes} probes, Monte Carlo error {relative:.1e}")
+        if relative <= accuracy or probes == MOST_PROBES:
+            return found
+        probes = min(max(probes_for(accuracy, relative, probes), 2 * probes), MOST_PROBES)
+
+
+def climb[P: (KrylovPoint, KrylovLaplacePoint)](
+    at: P, *, with_sigma: bool, tol: float = TOLERANCE, held: Sequence[int] = ()
+) -> Optimum[P]:
+    """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`."""
+    return maximise(
+        at,
+        at.problem.space,
+        with_sigma=with_sigma,
+        held=held,
+        noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
+        memory=1 if with_sigma else MEMORY,
+        tol=tol,
+    )

@@ -1,0 +1,64 @@
+"""The krylov engine's Laplace likelihood against the dense engine's; for the signs see `test_krylov_gaussian`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from problems import FORMULAS, Model, model
+from scipy.linalg import hadamard
+
+from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
+from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
+from mixedfx.covariance.laplace import LaplaceProblem
+from mixedfx.covariance.parameters import Covariances
+from mixedfx.families import get_family
+
+FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
+
+
+@pytest.fixture(autouse=True)
+def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mode, "SETTLED", 1e-20)
+    monkeypatch.setattr(sampled_inverse, "FEW", 0)
+    for module in (sampled_inverse, laplace):
+        monkeypatch.setattr(module, "SAMPLED", 1e-13)
+
+
+def problems(m: Model, family: str) -> tuple[KrylovLaplaceProblem, LaplaceProblem]:
+    chosen = get_family(family)
+    krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0)
+    n = krylov.layout.n_rest
+    order = 2 ** int(np.ceil(np.log2(2 * n + 1)))
+    array = hadamard(order).astype(float)[1 : 2 * n + 1]
+    return replace(krylov, signs=np.array([array[:n], array[n:]])), LaplaceProblem.of(m.design, chosen)
+
+
+@pytest.mark.parametrize(
+    "kind", ["slopes on both", "nested and crossed", "three crossed", "no fixed effects"]
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_expectations_are_exact(kind: str, family: str) -> None:
+    assert kind in FORMULAS
+    m = model(kind, 4, family=family)
+    krylov, exact = problems(m, family)
+    point = Covariances(tuple(0.3 * m.sigmas[t.name] for t in krylov.space.terms), 1.0)
+    beta = 0.1 * np.cos(np.arange(krylov.p))
+    alpha = exact.response.start_alpha(exact.rows.offset)
+    one, two = krylov.at(point, beta, alpha), exact.at(point, beta, alpha)
+    assert one.loglik == pytest.approx(two.loglik, abs=1e-6)
+    np.testing.assert_allclose(one.gradient(), two.gradient(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(one.average_information(), two.average_information(), rtol=1e-6, atol=1e-6)
+    for factor, b in two.b.items():
+        np.testing.assert_allclose(one.b[factor], b, rtol=1e-7, atol=1e-9)
+
+
+def test_moves_that_cannot_be_followed_have_no_likelihood() -> None:
+    m = model("crossed", 2, family="cumulative")
+    krylov, exact = problems(m, "cumulative")
+    point = Covariances(tuple(0.3 * m.sigmas[t.name] for t in krylov.space.terms), 1.0)
+    at = krylov.at(point, np.zeros(krylov.p), exact.response.start_alpha(exact.rows.offset))
+    vector = at.vector
+    vector[-2:] = vector[-2:][::-1]  # thresholds that fall
+    assert at.move(vector).loglik == -np.inf
