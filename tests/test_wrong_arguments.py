@@ -68,6 +68,11 @@ def learn(**arguments: Any) -> Any:
     return mfx.learn_covariance(**{"formula": FORMULA, "data": data(), **arguments})
 
 
+def refine(**arguments: Any) -> Any:
+    defaults = {"formula": FORMULA, "data": data(), "varcorr": first().varcorr}
+    return mfx.refine_covariance(**{**defaults, **arguments})
+
+
 def confint(**arguments: Any) -> Any:
     defaults = {"fit": first(), "data": data(), "method": "boot", "n": 1}
     return mfx.confint(**{**defaults, **arguments})
@@ -134,6 +139,18 @@ CALLS: dict[Callable[..., Any], dict[str, str]] = {
         "chains": "number",
         "start": "",
         "force": "true",
+        "na": "",
+        "seed": "number",
+        "progress": "true function class",
+    },
+    refine: {
+        "formula": "",
+        "data": "",
+        "varcorr": "",
+        "family": "",
+        "method": "",
+        "weights": "",
+        "accuracy": "",
         "na": "",
         "seed": "number",
         "progress": "true function class",
