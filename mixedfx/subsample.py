@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_choice, check_whole_number
 from mixedfx.errors import SettingError
 from mixedfx.grouping import Grouping
 
@@ -110,15 +111,12 @@ class Subsample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise SettingError(
-                f"subsample strategy {self.strategy!r} is not available; available: {', '.join(STRATEGIES)}"
-            )
+        check_choice("subsample strategy", self.strategy, STRATEGIES)
         if self.target_se is not None:
             raise SettingError(
                 "subsample setting target_se is not available; give the size as n_rows, n_levels or fraction"
             )
-        if self.replicates != 1:
+        if isinstance(self.replicates, bool) or not isinstance(self.replicates, int) or self.replicates != 1:
             raise SettingError(f"subsample setting replicates is {self.replicates!r}; only 1 is available")
         _check_count("n_rows", self.n_rows, 2)
         _check_count("n_levels", self.n_levels, 2)
@@ -280,7 +278,4 @@ def _is_real(value: object) -> bool:
 def _check_count(name: str, value: object, least: int) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise SettingError(
-            f"subsample setting {name} is {value!r}; it must be a whole number, at least {least}"
-        )
+    check_whole_number(f"subsample setting {name}", value, least)

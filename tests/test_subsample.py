@@ -138,8 +138,8 @@ def test_connectivity() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"strategy": "two-way"}, "levels, rows, per-factor"),
-        ({"strategy": "core"}, "'core' is not available"),
+        ({"strategy": "two-way"}, "'levels', 'rows', 'per-factor'"),
+        ({"strategy": "core"}, "subsample strategy is 'core'; available"),
         ({"target_se": 0.1}, "target_se"),
         ({"replicates": 3}, "replicates is 3; only 1"),
         ({"n_rows": 0}, "n_rows is 0"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mixedfx.checks.fisher_step import fisher_step
 from mixedfx.checks.full_likelihood import FullLikelihood
 from mixedfx.checks.thresholds import Thresholds
-from mixedfx.covariance.likelihood import standard_errors
+from mixedfx.covariance.likelihood import entry_covariance, standard_error_table
 from mixedfx.design import Design, build_design
 from mixedfx.errors import MixedfxWarning
 from mixedfx.linalg.blas import one_blas
@@ -123,9 +123,8 @@ def _refit(likelihood: FullLikelihood, frozen: Any) -> tuple[Any, str, VarCorr, 
     optimum = likelihood.maximum(frozen, TOLERANCE)
     space, has_sigma = frozen.problem.space, likelihood.gaussian
     varcorr = space.varcorr(space.point(optimum.phi[: space.size]), has_sigma=has_sigma)
-    errors = varcorr.to_frame()
-    information = optimum.information[: space.size, : space.size]
-    errors["se"] = standard_errors(space, optimum.phi[: space.size], information)[: len(errors)]
+    n = space.size if has_sigma else space.size - 1
+    errors = standard_error_table(varcorr, entry_covariance(optimum, space)[:n, :n])
     steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
     return optimum.at, f"{likelihood.name}, {steps} from the frozen values", varcorr, errors
 

@@ -19,6 +19,7 @@ from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.datasets import load_verbagg
+from mixedfx.errors import ConvergenceWarning
 from mixedfx.varcorr import VarCorr
 
 
@@ -45,6 +46,22 @@ def test_with_the_data_it_is_reml_on_all_rows(rows_fit: TwoStages, reml: VarCorr
     assert found.distance == pytest.approx(0, abs=1e-6)
     assert found.moves is not None
     assert set(found.moves) == {"user", "item"}
+
+
+def test_a_variance_of_which_reml_knows_nothing_has_no_standard_error() -> None:
+    """Fixed effects tell the treatments apart, here as in stage 1."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"t": np.repeat(list("abc"), 24), "h": np.tile(np.repeat(np.arange(6), 4), 3)})
+    data["y"] = rng.standard_normal(72) + rng.standard_normal(18)[np.repeat(np.arange(18), 4)]
+    formula = "y ~ t + (1 | t/h)"
+    with pytest.warns(ConvergenceWarning, match="nothing of the variance"):
+        cov = learn_covariance(formula, data)
+    coef = estimate_coefficients(formula, data, cov)
+    found = full_data_estimate(cov, coef, stage_two_normal(coef), data, None, Thresholds())
+    assert isinstance(found, FullData)
+    errors = found.standard_errors.set_index("grp")["se"]
+    assert np.isnan(errors["t"])
+    np.testing.assert_allclose(errors, cov.standard_errors.set_index("grp")["se"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("large", [False, True])
