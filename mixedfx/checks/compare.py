@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
@@ -17,9 +18,12 @@ from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
 from mixedfx.checks.levels import CoefficientLevels, compare_levels
+from mixedfx.checks.loo import check_leave_one_out, leave_one_out
+from mixedfx.checks.predictive import Predictive, check_predictive, predictive_checks
 from mixedfx.checks.report import report
 from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
-from mixedfx.checks.stage_one import StageOne, stage_one_fits
+from mixedfx.checks.stage_one import StageOne, largest_fit, stage_one_fits
+from mixedfx.checks.standing_out import standing_out
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
 from mixedfx.errors import SettingError
@@ -52,6 +56,8 @@ class Comparison:
         What all rows say of Sigma, or why that is not known.
     held_out
         Scores of held-out rows, None where none were given.
+    predictive
+        Posterior predictive checks of stage 2, or why there are none.
     thresholds
         The limits that were used.
     """
@@ -65,6 +71,7 @@ class Comparison:
     covariances: pd.DataFrame
     full_data: FullData | str
     held_out: HeldOut | None
+    predictive: tuple[Predictive, ...] | str
     thresholds: Thresholds
 
     @property
@@ -90,6 +97,11 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return report(self)._repr_html_()
+
+    @cached_property
+    def standing_out(self) -> pd.DataFrame:
+        """The levels furthest from their factor's mean, in sentences: see `mixedfx.checks.standing_out`."""
+        return standing_out(self.coefficients, stage_two_normal(self.coefficients))
 
     @property
     def data(self) -> DataTree:
@@ -122,6 +134,42 @@ class Comparison:
 
         return plot_shrinkage(self)
 
+    def plot_pit(self) -> Figure:
+        """Ranks of stage 2's draws in stage 1's distribution (PIT)."""
+        from mixedfx.checks.plots.pit import plot_pit
+
+        return plot_pit(self)
+
+    def plot_ranef(self) -> Figure:
+        """Conditional modes of stage 2 in their order, with intervals."""
+        from mixedfx.checks.plots.ranef import plot_ranef
+
+        return plot_ranef(self)
+
+    def plot_correlations(self) -> Figure:
+        """Ellipses of correlated coefficients."""
+        from mixedfx.checks.plots.correlations import plot_correlations
+
+        return plot_correlations(self)
+
+    def plot_activity(self) -> Figure:
+        """Rows of the levels, in stage 1's sample and in all data."""
+        from mixedfx.checks.plots.activity import plot_activity
+
+        return plot_activity(self)
+
+    def plot_predictive(self) -> Figure:
+        """Data beside data that the fit would give."""
+        from mixedfx.checks.plots.predictive import plot_predictive
+
+        return plot_predictive(self)
+
+    def plot_traces(self) -> Figure:
+        """Traces and ranks of stage 1's chains."""
+        from mixedfx.checks.plots.traces import plot_traces
+
+        return plot_traces(self)
+
     def plot_convergence(self) -> Figure:
         """Convergence of both stages."""
         from mixedfx.checks.plots.convergence import plot_convergence
@@ -149,7 +197,8 @@ def compare_stages(
     data
         The rows that stage 2 was fitted to. With them the covariances are estimated on all rows by the exact engine
         (gaussian family, up to ``thresholds.max_coefficients`` coefficients besides those of the largest factor);
-        otherwise one step towards that estimate is taken from stage 2's conditional modes.
+        otherwise one step towards that estimate is taken from stage 2's conditional modes. They are also what the
+        predictive checks, PSIS-LOO and the effects without shrinkage, which held-out rows are scored with, need.
     holdout
         Rows that neither stage saw, to be predicted.
     refined
@@ -175,7 +224,7 @@ def compare_stages(
     Notes
     -----
     What is compared with what, and why (Var(b2 - b1) = V1 - V2, slope of stage 2 on stage 1, coverage of draws), stands
-    in `mixedfx.checks.agreement`, `levels`, `fixed_effects`, `full_data` and `holdout`.
+    in `mixedfx.checks.agreement`, `levels`, `fixed_effects`, `full_data`, `holdout`, `predictive` and `loo`.
 
     Examples
     --------
@@ -192,7 +241,9 @@ def compare_stages(
     fixed = _fixed_effects(cov, coef, fits, second)
     full = full_data_estimate(cov, coef, second, data, refined, chosen)
     covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)
-    held_out = None if holdout is None else score_holdout(coef, holdout)
+    largest = largest_fit(fits)
+    held_out = None if holdout is None else score_holdout(coef, holdout, largest, data)
+    predictive = predictive_checks(coef, data)
     same = refined is None and len(coef.mixture.components) == 1
     findings = (
         *check_convergence(cov, coef, covariances, chosen),
@@ -200,8 +251,12 @@ def compare_stages(
         *check_levels(levels, chosen),
         *check_covariances(covariances, full, chosen, same=same),
         *check_holdout(held_out, chosen),
+        *check_predictive(predictive, chosen),
+        *check_leave_one_out(leave_one_out(largest, coef, data)),
     )
-    return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, chosen)
+    return Comparison(
+        cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, predictive, chosen
+    )
 
 
 def _check_same_model(cov: CovarianceResult, coef: CoefficientsResult, second: StageNormal) -> None:
@@ -216,7 +271,7 @@ def _fixed_effects(
     cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne], second: StageNormal
 ) -> pd.DataFrame:
     """Stage 1's are those of its largest fit."""
-    largest = max(fits.values(), key=lambda first: first.result.n_rows)
+    largest = largest_fit(fits)
     gained = None
     if largest.normal is not None:
         gained = largest.normal.fixef_se() ** 2 - second.fixef_se() ** 2

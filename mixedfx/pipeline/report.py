@@ -44,8 +44,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture: what it shows, and its PNG."""
+    """A picture: its short name, what it shows, and its PNG."""
 
+    name: str
     title: str
     png: bytes
 

@@ -49,7 +49,7 @@ def _panel(axes: Axes, entry: dict[str, Any], draws: np.ndarray | None) -> None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.locator_params(axis="x", nbins=4)
-    title(axes, _title(entry))
+    title(axes, entry_title(entry))
     labels(axes, "covariance" if isinstance(entry["var2"], str) else "variance")
 
 
@@ -78,7 +78,8 @@ def _density(axes: Axes, draws: np.ndarray) -> None:
     axes.fill_between(x, 1.0, 1.0 + density / density.max(), color=STAGE1, alpha=0.25, linewidth=0)
 
 
-def _title(entry: dict[str, Any]) -> str:
+def entry_title(entry: dict[str, Any]) -> str:
+    """Factor and coefficients of an entry of Sigma."""
     if entry["grp"] == RESIDUAL:
         return "Residual"
     second = f", {entry['var2']}" if isinstance(entry["var2"], str) else ""
