@@ -111,67 +111,115 @@ class Comparison:
         return comparison_tree(self)
 
     def plot_covariances(self) -> Figure:
-        """Covariances of stage 1, frozen and on all rows."""
+        """Covariances of stage 1, frozen and on all rows.
+
+        A panel an entry of Sigma, with 90 % intervals; a posterior is drawn as a density. The vertical line is the
+        frozen value, which stage 2 used: it should lie inside both intervals.
+        """
         from mixedfx.checks.plots.covariances import plot_covariances
 
         return plot_covariances(self)
 
     def plot_fixed_effects(self) -> Figure:
-        """Fixed effects of stage 2 less those of stage 1."""
+        """Fixed effects of stage 2 less those of stage 1.
+
+        In standard errors of stage 1. The grey bars hold 90 % of the differences that the further rows of stage 2 make
+        by chance.
+        """
         from mixedfx.checks.plots.fixed_effects import plot_fixed_effects
 
         return plot_fixed_effects(self)
 
     def plot_stages(self) -> Figure:
-        """Conditional modes of stage 2 against stage 1."""
+        """Conditional modes of stage 2 against stage 1.
+
+        The full line is y = x, where shrinkage is the same; the dashed one has the slope of stage 2 on stage 1. Levels
+        that moved away from 0 had been shrunk for want of rows. Darker points are levels that stage 2 knows more of: V
+        is their posterior variance, Σ the frozen one. Beyond 2,000 levels a density takes the place of points.
+        """
         from mixedfx.checks.plots.stages import plot_stages
 
         return plot_stages(self)
 
     def plot_shrinkage(self) -> Figure:
-        """Shrinkage of levels against their number of rows."""
+        """Shrinkage of levels against their number of rows.
+
+        1 − V / Σ, with V a level's posterior variance: at 0 it is shrunk all the way to the mean, at 1 not at all.
+        """
         from mixedfx.checks.plots.shrinkage import plot_shrinkage
 
         return plot_shrinkage(self)
 
     def plot_pit(self) -> Figure:
-        """Ranks of stage 2's draws in stage 1's distribution (PIT)."""
+        """Ranks of stage 2's draws in stage 1's distribution (PIT).
+
+        The line is the share of stage 2's draws below stage 1's quantiles, less that quantile's probability. It stays
+        in the grey band, all along, in 95 % of the cases where the stages agree (Säilynoja, Bürkner & Vehtari 2022,
+        Statistics and Computing 32). A fall through the middle means that stage 1's intervals are too narrow, a rise
+        that they are too wide, a hump or hollow that stage 2 moved to one side.
+        """
         from mixedfx.checks.plots.pit import plot_pit
 
         return plot_pit(self)
 
     def plot_ranef(self) -> Figure:
-        """Conditional modes of stage 2 in their order, with intervals."""
+        """Conditional modes of stage 2 in their order, with 90 % intervals.
+
+        Beyond 30 levels the order runs from the left to the right, and beyond 100 the intervals are those of 100 levels
+        at even distances. The dashed lines hold 90 % of the levels by the frozen Sigma, before any data.
+        """
         from mixedfx.checks.plots.ranef import plot_ranef
 
         return plot_ranef(self)
 
     def plot_correlations(self) -> Figure:
-        """Ellipses of correlated coefficients."""
+        """Correlated coefficients: ellipses that hold 90 % of the levels.
+
+        By the Sigma of stage 1 and of all rows; a panel a pair of coefficients. Grey are the conditional modes of stage
+        2, which are shrunk and therefore lie closer together than Sigma says; thin lines are draws of stage 1's
+        posterior.
+        """
         from mixedfx.checks.plots.correlations import plot_correlations
 
         return plot_correlations(self)
 
     def plot_activity(self) -> Figure:
-        """Rows of the levels, in stage 1's sample and in all data."""
+        """Rows of the levels, in stage 1's sample and in all data.
+
+        The share of levels with at least so many rows. The curve of stage 1 is of the levels that its sample holds.
+        """
         from mixedfx.checks.plots.activity import plot_activity
 
         return plot_activity(self)
 
     def plot_predictive(self) -> Figure:
-        """Data beside data that the fit would give."""
+        """Data beside data that the fit would give.
+
+        Marks are the data; grey is 90 % of what data from the fit would show. Of classes and counts their shares; of
+        probabilities the mean response among rows with like predictions; of a gaussian response the quantiles of its
+        standardised residuals, less the normal ones.
+        """
         from mixedfx.checks.plots.predictive import plot_predictive
 
         return plot_predictive(self)
 
     def plot_traces(self) -> Figure:
-        """Traces and ranks of stage 1's chains."""
+        """Traces and ranks of stage 1's chains.
+
+        Left: the draws of each chain in their order. Right: how the ranks of each chain's draws among all are spread;
+        chains that agree keep near the horizontal line (Vehtari et al. 2021, Bayesian Analysis 16). Of more than twelve
+        entries those with the largest R-hat are shown.
+        """
         from mixedfx.checks.plots.traces import plot_traces
 
         return plot_traces(self)
 
     def plot_convergence(self) -> Figure:
-        """Convergence of both stages."""
+        """Convergence of both stages.
+
+        Newton and conjugate-gradient iterations of stage 2, and R-hat and effective sizes of stage 1 where it has
+        chains.
+        """
         from mixedfx.checks.plots.convergence import plot_convergence
 
         return plot_convergence(self)

@@ -178,7 +178,15 @@ def _against_rivals(held_out: HeldOut, thresholds: Thresholds) -> list[Finding]:
         status: Status = "warn" if worse else "ok"
         findings.append(
             Finding(
-                PART, PART, statistic, status, says, gain, error, threshold=0.0, remedy=remedy if worse else ""
+                PART,
+                PART,
+                statistic,
+                status,
+                says,
+                gain,
+                error,
+                threshold=0.0,
+                remedy=remedy if worse else "",
             )
         )
     return findings

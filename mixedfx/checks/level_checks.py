@@ -94,7 +94,9 @@ def _coverage(name: str, inside: Estimate, thresholds: Thresholds, tests: int) -
 
 def _uniformity(name: str, uniform: Estimate, thresholds: Thresholds, tests: int) -> Finding:
     status = grade(uniform.value, thresholds.pit, uniform.p_value * tests, thresholds)
-    says = f"ranks of stage 2's draws in stage 1 are uniform to {uniform.value:.2g} for {name}"
+    says = (
+        f"ranks of stage 2's draws in stage 1 differ from uniform by at most {uniform.value:.2g} for {name}"
+    )
     remedy = ""
     if status != "ok":
         says = (

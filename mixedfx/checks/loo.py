@@ -75,7 +75,9 @@ def leave_one_out(first: StageOne, coef: CoefficientsResult, data: object) -> Le
     logs = _log_likelihood(spec.encode(frame), draws, get_family(coef.family), y, weights)
     from arviz_stats.base.array import array_stats
 
-    elpd, k, p = (np.asarray(values, dtype=float) for values in array_stats.loo(logs, chain_axis=0, draw_axis=1))
+    elpd, k, p = (
+        np.asarray(values, dtype=float) for values in array_stats.loo(logs, chain_axis=0, draw_axis=1)
+    )
     error = float(elpd.std(ddof=1) / np.sqrt(len(elpd)))
     return LeaveOneOut(float(elpd.mean()), error, float(p.mean()), float(np.mean(k > HIGH_K)), len(elpd))
 
@@ -84,13 +86,13 @@ def check_leave_one_out(found: LeaveOneOut | None) -> list[Finding]:
     """A number to compare models by; it has no limit."""
     if found is None:
         return []
-    says = (
-        f"PSIS-LOO of stage 1: log score {found.log_score:.3f} a row, {found.parameters:.2g} effective parameters a row"
-    )
+    says = f"PSIS-LOO of stage 1: log score {found.log_score:.3f}, {found.parameters:.2g} effective parameters a row"
     if found.high_k > 0:
         says += f"; not reliable for {found.high_k:.1%} of {found.n_rows:,} rows (Pareto k above {HIGH_K:g})"
     return [
-        Finding(PART, "stage 1", "log score of a row given the others", "info", says, found.log_score, found.error)
+        Finding(
+            PART, "stage 1", "log score of a row given the others", "info", says, found.log_score, found.error
+        )
     ]
 
 

@@ -34,7 +34,7 @@ def entry_draws(cov: CovarianceResult, group: str, first: object, second: object
 
 
 def sigma_draws(cov: CovarianceResult, factor: str) -> Floats | None:
-    """Draws of a factor's whole Sigma, shape (chains x draws, q, q), in the order of its `VarCorr`; None without any."""
+    """Draws of a factor's whole Sigma, shape (chains x draws, q, q), in its `VarCorr`'s order; None without any."""
     posterior = cov.fits.get(factor, cov).posterior
     if posterior is None or f"Sigma_{factor}" not in posterior["posterior"]:
         return None

@@ -114,10 +114,10 @@ def _judged(found: Predictive, thresholds: Thresholds) -> Finding:
     limits = (thresholds.predictive[0], np.inf)
     status = grade(found.distance, limits, found.p_value, thresholds)
     what = IN_WORDS[found.kind]
-    says = f"the {what} is that of data which the fit would give, to {found.distance:.2g}"
+    says = f"the {what} differs by at most {found.distance:.2g} from data that the fit would give"
     remedy = ""
     if status != "ok":
-        says = f"the {what} is {found.distance:.2g} off what the fit would give ({found.where})"
+        says = f"the {what} differs by {found.distance:.2g} from data that the fit would give ({found.where})"
         remedy = "look at the predictive plot: another family, a transform or further terms may fit better"
     return Finding(
         PART,

@@ -37,7 +37,7 @@ def stage_two(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
 
 
 def fixed_only(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
-    """Fixed effects alone, with the whole of z'Sigma z as for levels never seen, or they would lose for being too sure."""
+    """Fixed effects alone, with z'Sigma z as for levels never seen: else they would lose for being too sure."""
     nothing = {term.name: np.zeros((term.grouping.n_levels, term.q)) for term in predictors.terms}
     total = np.zeros(predictors.n_rows)
     for term, block in zip(predictors.terms, coef.varcorr.align(predictors.terms).blocks, strict=True):
@@ -52,10 +52,10 @@ def stage_one(coef: CoefficientsResult, first: StageOne, predictors: Predictors)
     None where stage 1's distribution is not known, or its response had other categories.
     """
     normal, result = first.normal, first.result
-    auxiliary = _auxiliary(coef) if result.thresholds is None else result.thresholds.to_numpy()
-    if normal is None or np.shape(auxiliary) != np.shape(_auxiliary(coef)):
-        return None
     alpha = np.zeros(0) if result.thresholds is None else result.thresholds.to_numpy()
+    if normal is None or len(alpha) != len(coef.mixture.alpha()):
+        return None
+    auxiliary = alpha if len(alpha) else _auxiliary(coef)
     b = {
         name: result.ranef[name].reindex(index=normal.levels(name), columns=list(term.names)).to_numpy()
         for name, term in normal.terms.items()
@@ -120,6 +120,4 @@ def _as_stage_one(predictors: Predictors, normal: StageNormal) -> Predictors:
 def _renumbered(term: RandomTerm, normal: StageNormal) -> RandomTerm:
     levels = normal.levels(term.name)
     place = np.append(levels.get_indexer(term.grouping.levels), -1).astype(np.int32)
-    return replace(
-        term, grouping=replace(term.grouping, codes=place[term.grouping.codes], levels=levels)
-    )
+    return replace(term, grouping=replace(term.grouping, codes=place[term.grouping.codes], levels=levels))

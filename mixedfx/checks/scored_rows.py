@@ -86,9 +86,11 @@ class ScoredRows:
             sigma2 = prediction.auxiliary
             assert isinstance(sigma2, float)
             return norm.logpdf(self.y, prediction.mean, np.sqrt(prediction.variance + sigma2 / self.weights))
-        logs = [-self.weights * self.family.loss(self.y, eta, prediction.auxiliary) for eta in _nodes(prediction)]
+        logs = [
+            -self.weights * self.family.loss(self.y, eta, prediction.auxiliary) for eta in _nodes(prediction)
+        ]
         constant = self.family.log_constant(self.y, self.weights) / len(self.y)
-        return logsumexp(logs, axis=0, b=_node_weights()[:, None]) + constant
+        return np.asarray(logsumexp(logs, axis=0, b=_node_weights()[:, None])) + constant
 
     def means(self, prediction: Prediction) -> Floats:
         """Predictive mean of each row, shape (N,)."""

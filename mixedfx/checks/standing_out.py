@@ -113,7 +113,14 @@ class _Words:
         elif levels is not None:
             response = f"{response} = {levels[1]}"
         numeric = name in coef.spec.variables.numeric
-        return cls(factor, name, response, float(coef.fixef.get(name, 0.0)), scale, numeric)
+        return cls(
+            factor,
+            name,
+            response,
+            float(coef.fixef[name]) if name in coef.fixef.index else 0.0,
+            scale,
+            numeric,
+        )
 
     def sentence(self, level: object, mode: float, lower: float, upper: float, rows: int) -> str:
         """Such as "item 4602: y rises more with age, by 0.52 a unit (90 % interval 0.31 to 0.73) against 0.2 on
@@ -151,8 +158,8 @@ class _Words:
             return f"{self.response} {how}: {own:.3g}{unit} a unit ({ends}), on average {mean:.3g}"
         how = "larger" if mode > 0 else "smaller"
         return (
-            f"{self.coefficient} makes a {how} difference to {self.response} than on average: {own:.3g}{unit} ({ends}), "
-            f"on average {mean:.3g}"
+            f"{self.coefficient} makes a {how} difference to {self.response} than on average: {own:.3g}{unit} "
+            f"({ends}), on average {mean:.3g}"
         )
 
     @staticmethod

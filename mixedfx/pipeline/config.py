@@ -158,7 +158,9 @@ def load_job(path: str | Path) -> Job:
     """Read a job file of one model; see `load_jobs`."""
     jobs = load_jobs(path)
     if len(jobs) > 1:
-        raise SettingError(f"the job file {path} has several models: {', '.join(jobs)}; read it with load_jobs")
+        raise SettingError(
+            f"the job file {path} has several models: {', '.join(jobs)}; read it with load_jobs"
+        )
     return next(iter(jobs.values()))
 
 

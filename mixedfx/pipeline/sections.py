@@ -160,8 +160,13 @@ def checks(outcome: CheckOutcome) -> Section:
 def held_out_scores(scores: pd.DataFrame) -> Table:
     """Scores of held-out rows under stage 2 and its rivals."""
     shown = scores.rename(columns=RIVALS).dropna(axis=1, how="all")
-    columns = {name: shown[name].map(show) for name in shown}
-    note = "Large log scores and AUC, small Brier scores and RMSE are good; the log score is the mean of a row."
+    columns = {
+        name: shown[name] if name == "score" else shown[name].map("{:.4f}".format).replace("nan", "")
+        for name in shown
+    }
+    note = (
+        "Large log scores and AUC, small Brier scores and RMSE are good; the log score is the mean of a row."
+    )
     return table_of(pd.DataFrame(columns), "Held-out rows", note)
 
 
@@ -176,12 +181,10 @@ def levels(outcome: CheckOutcome) -> Section:
     frame = outcome.levels
     shown = pd.DataFrame(
         {
-            "grouping factor": frame["factor"],
-            "coefficient": frame["coefficient"],
+            "factor": frame["factor"],
             "level": frame["level"].astype(str),
-            "estimate": frame["mode"].map(show),
-            "5%": frame["lower"].map(show),
-            "95%": frame["upper"].map(show),
+            "coefficient": frame["coefficient"],
+            "estimate": frame["mode"].map("{:.3f}".format),
             "rows": frame["rows"].map(show),
             "in words": frame["says"],
         }

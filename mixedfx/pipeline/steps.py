@@ -168,7 +168,7 @@ def check(
 
 
 def draw_plots(comparison: Comparison) -> tuple[Plot, ...]:
-    """Every ``plot_*`` method's figure, under the first line of the method's documentation.
+    """Every ``plot_*`` method's figure: the method's documentation is its title and how to read it.
 
     Figures that only say why there is nothing to draw are left out.
     """
@@ -177,14 +177,15 @@ def draw_plots(comparison: Comparison) -> tuple[Plot, ...]:
     plots: list[Plot] = []
     for name in [attribute for attribute in vars(type(comparison)) if attribute.startswith("plot_")]:
         method = getattr(comparison, name)
-        title = (method.__doc__ or words(name.removeprefix("plot_"))).strip().splitlines()[0].rstrip(".")
+        title, _, note = (method.__doc__ or words(name.removeprefix("plot_"))).strip().partition("\n")
         figure = method()
         if figure.get_gid() == MESSAGE:
             continue
         file = io.BytesIO()
         # The software's name and version in the file would make equal pictures differ.
         figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-        plots.append(Plot(name.removeprefix("plot_"), title, file.getvalue()))
+        short, note = name.removeprefix("plot_"), " ".join(note.split())
+        plots.append(Plot(short, title.rstrip("."), note, file.getvalue()))
     return tuple(plots)
 
 
@@ -215,9 +216,9 @@ def save_check(outcome: CheckOutcome, folder: Path) -> None:
         outcome.scores.to_csv(folder / "scores.csv", index=False)
     for plot in outcome.plots:
         (folder / f"{plot.name}.png").write_bytes(plot.png)
-    titles = {plot.name: plot.title for plot in outcome.plots}
+    plots = {plot.name: {"title": plot.title, "note": plot.note} for plot in outcome.plots}
     write_json(
-        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": titles}
+        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": plots}
     )
 
 
@@ -225,7 +226,8 @@ def load_check(folder: Path) -> CheckOutcome:
     """What `save_check` wrote."""
     saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     plots = tuple(
-        Plot(name, title, (folder / f"{name}.png").read_bytes()) for name, title in saved["plots"].items()
+        Plot(name, plot["title"], plot["note"], (folder / f"{name}.png").read_bytes())
+        for name, plot in saved["plots"].items()
     )
     scores = pd.read_csv(folder / "scores.csv") if (folder / "scores.csv").exists() else None
     levels = pd.read_csv(folder / "levels.csv", dtype={"level": str})

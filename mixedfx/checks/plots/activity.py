@@ -22,11 +22,7 @@ POINTS = 300
 
 
 def plot_activity(comparison: Comparison) -> Figure:
-    """Rows of the levels: how many levels have at least so many; a panel a factor.
-
-    Half of the levels lie above a curve's middle height. Where stage 1 took a level's every row its curve ends where
-    that of all rows does.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_activity`."""
     layout = comparison.coefficients.mixture.components[0].normal.elimination.operator.layout
     terms = random_terms(comparison.coefficients, layout)
     figure, axes = panels(len(terms), 3, 3.0, 2.4, extra=0.3)
@@ -50,7 +46,9 @@ def _first_counts(comparison: Comparison, factor: str) -> NDArray[np.float64]:
     return np.zeros(0)
 
 
-def _curve(axes: Axes, counts: NDArray[np.float64] | NDArray[np.int64], colour: str, style: object, label: str) -> None:
+def _curve(
+    axes: Axes, counts: NDArray[np.float64] | NDArray[np.int64], colour: str, style: object, label: str
+) -> None:
     """Share of levels with at least so many rows, as steps."""
     if not len(counts):
         axes.plot([], [], color=colour, linestyle=style, label=label)

@@ -26,11 +26,7 @@ SHOWN_DRAWS = 30
 
 
 def plot_correlations(comparison: Comparison) -> Figure:
-    """Ellipses of correlated coefficients: 90 % of the levels by Sigma, stage 1's and that of all rows.
-
-    A panel a pair of coefficients of a factor. Grey are the conditional modes of stage 2, which are shrunk and
-    therefore lie closer together than Sigma says; thin lines are draws of stage 1's posterior.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_correlations`."""
     pairs = list(_pairs(comparison))
     if not pairs:
         return message("No factor has two coefficients whose covariance is in the model.")

@@ -22,10 +22,7 @@ SHOWN_DRAWS = 4000
 
 
 def plot_covariances(comparison: Comparison) -> Figure:
-    """Covariances of stage 1 and of all rows, with 90 % intervals; a panel an entry.
-
-    A posterior is drawn as a density. The vertical line is the frozen value, which stage 2 used.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_covariances`."""
     entries = comparison.covariances.to_dict("records")
     figure, axes = panels(len(entries), 4, 2.6, 1.55, extra=0.35)
     for panel, entry in zip(axes, entries, strict=True):

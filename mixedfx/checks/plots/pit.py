@@ -23,13 +23,7 @@ MOST_SIMULATED = 1000
 
 
 def plot_pit(comparison: Comparison) -> Figure:
-    """Ranks of stage 2's draws in stage 1's distribution (PIT); a panel a coefficient.
-
-    The line is the share of stage 2's draws below stage 1's quantiles, less that quantile's probability. In the
-    grey band it stays, all along, in 95 % of the cases where the stages agree (Säilynoja, Bürkner & Vehtari 2022,
-    Statistics and Computing 32). A slope through the middle means that stage 1's intervals are too narrow (falling) or
-    too wide (rising).
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_pit`."""
     shown = [c for c in comparison.levels if c.pit is not None and np.isfinite(c.pit).all()]
     if not shown:
         return message("Stage 1 has no distribution of its levels to compare with.")
@@ -49,9 +43,15 @@ def _panel(axes: Axes, levels: CoefficientLevels) -> None:
     axes.set(xlim=(0, 1), ylim=(-reach, reach))
     title(axes, f"{levels.factor}: {levels.coefficient}")
     axes.text(
-        0.03, 0.97, f"{levels.pit_levels:,} levels", transform=axes.transAxes, va="top", fontsize=SMALL, color=INK
+        0.03,
+        0.97,
+        f"{levels.pit_levels:,} levels",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=SMALL,
+        color=INK,
     )
-    labels(axes, "probability of stage 1's quantile", "share of stage 2 below it − probability")
+    labels(axes, "probability of stage 1's quantile", "share below − probability")
 
 
 def uniform_band(n_levels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

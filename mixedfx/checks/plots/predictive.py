@@ -20,12 +20,7 @@ MOST_NAMED = 12
 
 
 def plot_predictive(comparison: Comparison) -> Figure:
-    """Posterior predictive checks of stage 2.
-
-    Grey: 90 % of what data from the fit would show; marks: the data. Of classes and counts their shares; of
-    probabilities the mean response among rows with like predictions; of a gaussian response the quantiles of its
-    standardised residuals, less the normal ones.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_predictive`."""
     if isinstance(comparison.predictive, str):
         return message(f"No predictive check: {comparison.predictive}.")
     found = comparison.predictive
@@ -43,7 +38,9 @@ def _categories(axes: Axes, found: Predictive) -> None:
     at = np.arange(len(table))
     height = (table["upper"] - table["lower"]).to_numpy()
     axes.bar(at, table["expected"], width=0.8, color="white", edgecolor=INK, linewidth=0.6, zorder=1)
-    axes.bar(at, height, bottom=table["lower"], width=0.8, color=GRID, edgecolor="#999999", linewidth=0.5, zorder=2)
+    axes.bar(
+        at, height, bottom=table["lower"], width=0.8, color=GRID, edgecolor="#999999", linewidth=0.5, zorder=2
+    )
     axes.plot(at, table["observed"], MARKER2, color=STAGE2, markeredgecolor=INK, markersize=7, zorder=3)
     axes.set_xticks(at, [str(label) for label in table["at"]], fontsize=SMALL)
     if len(table) > MOST_NAMED or max(len(str(label)) for label in table["at"]) > MOST_NAMED:
@@ -81,7 +78,14 @@ def _legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
     mark = Line2D(
-        [], [], color=STAGE2, marker=MARKER2, markeredgecolor=INK, markersize=6, linestyle="none", label="data"
+        [],
+        [],
+        color=STAGE2,
+        marker=MARKER2,
+        markeredgecolor=INK,
+        markersize=6,
+        linestyle="none",
+        label="data",
     )
     handles = [mark, Patch(color=GRID, label="90 % of data from the fit")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)

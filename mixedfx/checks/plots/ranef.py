@@ -28,20 +28,27 @@ LONGEST_NAME = 18
 
 
 def plot_ranef(comparison: Comparison) -> Figure:
-    """Conditional modes of stage 2 in their order, with 90 % intervals; a panel a coefficient.
-
-    Beyond 30 levels the order runs from the left to the right, and beyond 100 the intervals are those of 100 levels
-    at even distances. The dashed lines hold 90 % of the levels by the frozen Sigma, before any data.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_ranef`."""
     coef, stage = comparison.coefficients, stage_two_normal(comparison.coefficients)
     shown = [(factor, str(name)) for factor, modes in coef.ranef.items() for name in modes.columns]
-    tallest = max(len(modes) for modes in coef.ranef.values() if len(modes) <= MOST_NAMED) if _any_few(coef.ranef) else 0
+    tallest = (
+        max(len(modes) for modes in coef.ranef.values() if len(modes) <= MOST_NAMED)
+        if _any_few(coef.ranef)
+        else 0
+    )
     figure, axes = panels(len(shown), 2, 4.2, max(2.6, 0.8 + 0.17 * tallest))
     for panel, (factor, name) in zip(axes, shown, strict=True):
         modes = column(coef.ranef[factor], name)
-        spread = float(np.sqrt(coef.varcorr.block(factor).matrix.diagonal()[list(coef.ranef[factor]).index(name)]))
+        spread = float(
+            np.sqrt(coef.varcorr.block(factor).matrix.diagonal()[list(coef.ranef[factor]).index(name)])
+        )
         draw = _named if len(modes) <= MOST_NAMED else _ordered
-        draw(panel, modes, _half(stage, factor, name, coef.ranef[factor]), float(norm.ppf(0.5 + INTERVAL / 2)) * spread)
+        draw(
+            panel,
+            modes,
+            _half(stage, factor, name, coef.ranef[factor]),
+            float(norm.ppf(0.5 + INTERVAL / 2)) * spread,
+        )
         title(panel, f"{factor}: {name}")
     return figure
 
@@ -65,14 +72,21 @@ def _named(axes: Axes, modes: pd.Series, half: pd.Series, reach: float) -> None:
     ordered = modes.sort_values(kind="stable")
     at = np.arange(len(ordered))
     axes.errorbar(
-        ordered.to_numpy(), at, xerr=half[ordered.index].to_numpy(), fmt="none", ecolor=STAGE2, elinewidth=2.0
+        ordered.to_numpy(),
+        at,
+        xerr=half.reindex(ordered.index).to_numpy(),
+        fmt="none",
+        ecolor=STAGE2,
+        elinewidth=2.0,
     )
     axes.plot(ordered.to_numpy(), at, MARKER2, color=STAGE2, markeredgecolor=INK, markersize=5)
     axes.axvline(0.0, color=INK, linewidth=0.8)
     for end in (-reach, reach):
         axes.axvline(end, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     names = [str(level) for level in ordered.index]
-    axes.set_yticks(at, [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names], fontsize=SMALL)
+    axes.set_yticks(
+        at, [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names], fontsize=SMALL
+    )
     axes.set_ylim(-0.7, len(at) - 0.3)
     labels(axes, "conditional mode")
 
@@ -82,7 +96,7 @@ def _ordered(axes: Axes, modes: pd.Series, half: pd.Series, reach: float) -> Non
     values = np.sort(modes.to_numpy())
     rank = np.linspace(0, 1, len(values)) * (len(values) - 1) + 1
     thin = _thin(len(values))
-    some = modes[half.index].to_numpy()
+    some = modes.reindex(half.index).to_numpy()
     place = 1 + np.searchsorted(values, some)
     axes.errorbar(place, some, yerr=half.to_numpy(), fmt="none", ecolor=STAGE2, elinewidth=1.2, alpha=0.9)
     axes.plot(rank[thin], values[thin], color=INK, linewidth=1.6)

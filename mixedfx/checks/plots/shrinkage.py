@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
 
 def plot_shrinkage(comparison: Comparison) -> Figure:
-    """1 - V / Sigma of levels against their rows, in both stages; a panel a coefficient.
-
-    V is a level's posterior variance: at 0 it is shrunk all the way to the mean, at 1 not at all.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_shrinkage`."""
     shown = [c for c in comparison.levels if c.sd_random > 0 and np.isfinite(c.table["sd2"].to_numpy()).any()]
     if not shown:
         return message("No level has a standard deviation.")

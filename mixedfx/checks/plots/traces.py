@@ -27,12 +27,7 @@ MOST_ENTRIES = 12
 
 
 def plot_traces(comparison: Comparison) -> Figure:
-    """Trace and rank plots of the covariances' draws, where stage 1 is a posterior; two panels an entry.
-
-    Left: the draws of each chain in their order. Right: how the ranks of each chain's draws among all are spread;
-    chains that agree keep near the horizontal line (Vehtari et al. 2021, Bayesian Analysis 16). The twelve entries
-    with the largest R-hat are shown.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_traces`."""
     table = diagnostics(comparison.covariance, comparison.covariances)
     if table.empty:
         return message("Stage 1 has no draws.")
@@ -72,7 +67,7 @@ def _ranks(axes: Axes, draws: NDArray[np.float64]) -> None:
             color=CHAINS[i % len(CHAINS)],
             linestyle=STYLES[i % len(STYLES)],
             linewidth=1.2,
-            label=f"chain {i + 1}",
+            baseline=None,
         )
     axes.axhline(1.0, color=INK, linewidth=0.8)
     axes.set_ylim(bottom=0)
