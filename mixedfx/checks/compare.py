@@ -13,7 +13,12 @@ from mixedfx.checks.convergence import check_convergence
 from mixedfx.checks.covariance_checks import check_covariances
 from mixedfx.checks.covariance_table import covariance_table
 from mixedfx.checks.finding import Finding, table, worst
-from mixedfx.checks.fixed_effects import check_fixed_effects, fixed_effects_table
+from mixedfx.checks.fixed_effects import (
+    LEAST_ERROR,
+    LEAST_ERROR_LAPLACE,
+    check_fixed_effects,
+    fixed_effects_table,
+)
 from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
@@ -323,4 +328,5 @@ def _fixed_effects(
     gained = None
     if largest.normal is not None:
         gained = largest.normal.fixef_se() ** 2 - second.fixef_se() ** 2
-    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained)
+    least = LEAST_ERROR if cov.family == "gaussian" else LEAST_ERROR_LAPLACE
+    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained, least)

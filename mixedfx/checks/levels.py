@@ -29,7 +29,10 @@ MOST_IN_PIT = 5000
 LEAST_ERROR = 0.1
 """Standard deviation of b2 - b1 that is allowed for in any case, in those of stage 1. A level that has no further rows
 in stage 2 should not move at all, but does a little: stage 1's modes are at its own Sigma (means over the posterior of
-Sigma), its means have Monte Carlo error, and its means are not modes where the response is not gaussian."""
+Sigma), its means have Monte Carlo error."""
+LEAST_ERROR_LAPLACE = 0.25
+"""The same for families other than gaussian: stage 1's modes are at fixed effects that maximise Laplace's likelihood,
+or are means of a skewed posterior, and stage 2's are the joint mode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,8 @@ def _uncertainty(
     deviations = None if draws is None else _deviations(draws)
     ends = np.array([0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2])
     lower, upper = _quantiles(ends, mean1, np.sqrt(centred1), deviations)
-    gained = np.maximum(centred1 - centred2, LEAST_ERROR**2 * centred1)
+    least = LEAST_ERROR if first.result.family == "gaussian" else LEAST_ERROR_LAPLACE
+    gained = np.maximum(centred1 - centred2, least**2 * centred1)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where a variance in Sigma is 0
         columns |= {
             "sd1": np.sqrt(own1),

@@ -205,13 +205,12 @@ def _statistics(coef: CoefficientsResult, family: Family, y: Floats) -> dict[str
     if family.name == "poisson":
         top = int(min(max(np.quantile(y, 0.99), 1), MOST_COUNTS))
         return {"categories": _Categories([*map(str, range(top)), f"{top} or more"])}
+    levels = coef.spec.response_levels
+    labels = ["0", "1"] if levels is None else [str(level) for level in levels]
     if family.has_thresholds:
-        labels = [str(level) for level in coef.spec.response_levels or ()]
         above = np.array([np.mean(y > cut) for cut in range(len(labels) - 1)])
         middle = int(np.abs(above - 0.5).argmin())
         return {"categories": _Categories(labels), "calibration": _Calibration(family, middle)}
-    levels = coef.spec.response_levels
-    labels = ["0", "1"] if levels is None else [str(level) for level in levels]
     return {"categories": _Categories(labels), "calibration": _Calibration(family, None)}
 
 

@@ -68,10 +68,13 @@ def stage_one(coef: CoefficientsResult, first: StageOne, predictors: Predictors)
 def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> Prediction | None:
     """Effects estimated from `data` with next to no shrinkage; levels never seen as in stage 2.
 
-    None where that is not possible: weights that are no column, too many rows, a solver that gives up.
+    None where that is not possible: weights that are no column, too many rows, a solver that gives up; and thresholds,
+    which without shrinkage move freely with the levels, so that their own uncertainty cannot be left out of the score.
     """
     spec = coef.spec
-    if data is None or (spec.weighted and spec.weights_column is None) or coef.n_rows > MOST_ROWS_UNSHRUNK:
+    if data is None or coef.thresholds is not None or coef.n_rows > MOST_ROWS_UNSHRUNK:
+        return None
+    if spec.weighted and spec.weights_column is None:
         return None
     frozen = coef.varcorr
     loose = VarCorr(

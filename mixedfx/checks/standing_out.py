@@ -117,7 +117,7 @@ class _Words:
             factor,
             name,
             response,
-            float(coef.fixef[name]) if name in coef.fixef.index else 0.0,
+            coef.fixef.to_dict().get(name, 0.0),
             scale,
             numeric,
         )
