@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mixedfx.checks.scored_rows import Prediction
 from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.estimate import estimate_coefficients
+from mixedfx.coefficients.laplace_normal import DENSE_LIMIT
 from mixedfx.coefficients.predict import linear_predictor, linear_predictor_variance
 from mixedfx.errors import MixedfxError, MixedfxWarning
 from mixedfx.predictors import Predictors, RandomTerm
@@ -27,6 +28,9 @@ Floats = NDArray[np.float64]
 UNSHRUNK = 100.0
 """How many times as large as the frozen Sigma a Sigma is that hardly shrinks. Without any, a level whose outcomes are
 all alike has no estimate in families other than gaussian."""
+MOST_WORK = 2e9
+"""Rows times coefficients besides those of the largest factor: exact variances of predictions take a sixteenth as many
+steps. Beyond it covariances between levels of different factors, which are small, are left out."""
 MOST_ROWS_UNSHRUNK = 2_000_000
 """Estimating without shrinkage takes as long as stage 2: not done for more rows."""
 
@@ -99,9 +103,26 @@ def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> 
 
 
 def _of_mixture(mixture: Mixture, predictors: Predictors, auxiliary: object) -> Prediction:
-    return Prediction(
-        linear_predictor(mixture, predictors), linear_predictor_variance(mixture, predictors), auxiliary
-    )
+    layout = mixture.components[0].normal.elimination.operator.layout
+    if len(mixture.components) == 1 and MOST_WORK < layout.n_rows * layout.n_rest <= layout.n_rows * DENSE_LIMIT:
+        variance = _sum_of_variances(mixture.components[0], predictors)
+    else:
+        variance = linear_predictor_variance(mixture, predictors)
+    return Prediction(linear_predictor(mixture, predictors), variance, auxiliary)
+
+
+def _sum_of_variances(component: Component, predictors: Predictors) -> Floats:
+    """Variance of eta as if fixed effects were known, and levels of different factors independent given these.
+
+    What is not known of the intercept are shifts of all levels of a factor against it, which leave eta where it is.
+    """
+    total = np.zeros(predictors.n_rows)
+    for term, block in zip(predictors.terms, component.varcorr.align(predictors.terms).blocks, strict=True):
+        own = component.normal.level_covariances(term.name, conditional=True)[term.grouping.codes]
+        own = np.where((term.grouping.codes >= 0)[:, None, None], own, block.matrix)
+        z = predictors.z(term)
+        total += np.einsum("ri,rij,rj->r", z, own, z)
+    return total
 
 
 def _auxiliary(coef: CoefficientsResult) -> object:

@@ -78,3 +78,20 @@ def test_what_cannot_be_had_is_left_out(rows_fit: TwoStages, monkeypatch: pytest
     assert rivals.unshrunk(rows_fit.coef, rows_fit.data.iloc[:500], predictors) is None
     monkeypatch.setattr("mixedfx.checks.rivals.MOST_ROWS_UNSHRUNK", 100)
     assert rivals.unshrunk(rows_fit.coef, rows_fit.data, predictors) is None
+
+
+def test_variances_of_large_models_leave_out_covariances_between_factors(
+    rows_fit: TwoStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holdout = rows_fit.holdout.copy()
+    holdout.iloc[:5, holdout.columns.get_loc("user")] = 9999
+    predictors = rows_fit.coef.spec.encode(holdout)
+    exact = rivals.stage_two(rows_fit.coef, predictors)
+    monkeypatch.setattr("mixedfx.checks.rivals.MOST_WORK", 1)
+    near = rivals.stage_two(rows_fit.coef, predictors)
+    np.testing.assert_array_equal(near.mean, exact.mean)
+    # What is left out is of the order of one over the number of levels, 60 and 80, of Sigma: here a few hundredths of
+    # the variances on average, more for those that are small. Large models have more levels.
+    assert np.mean(near.variance[5:] / exact.variance[5:]) == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(near.variance, exact.variance, rtol=0.2)
+    np.testing.assert_allclose(near.variance[:5], exact.variance[:5], rtol=0.05)
