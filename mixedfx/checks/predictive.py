@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 PART = "predictive checks"
-DRAWS = 48
+DRAWS = 32
 DRAWS_AT_ONCE = 16
 INTERVAL = 0.9
 BINS = 10

@@ -104,7 +104,10 @@ def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> 
 
 def _of_mixture(mixture: Mixture, predictors: Predictors, auxiliary: object) -> Prediction:
     layout = mixture.components[0].normal.elimination.operator.layout
-    if len(mixture.components) == 1 and MOST_WORK < layout.n_rows * layout.n_rest <= layout.n_rows * DENSE_LIMIT:
+    if (
+        len(mixture.components) == 1
+        and MOST_WORK < layout.n_rows * layout.n_rest <= layout.n_rows * DENSE_LIMIT
+    ):
         variance = _sum_of_variances(mixture.components[0], predictors)
     else:
         variance = linear_predictor_variance(mixture, predictors)

@@ -28,9 +28,7 @@ def test_the_levels_are_the_surest_of_each_side(rows_fit: TwoStages) -> None:
             side = own[np.sign(own["mode"]) == sign]
             assert side["level"].tolist() == away.index.tolist()
             np.testing.assert_allclose(side["mode"], modes[away.index])
-            np.testing.assert_allclose(
-                side["upper"] - side["mode"], 1.6448536 * sd[away.index], rtol=1e-6
-            )
+            np.testing.assert_allclose(side["upper"] - side["mode"], 1.6448536 * sd[away.index], rtol=1e-6)
     rows = rows_fit.data["user"].value_counts()
     users = table[table["factor"] == "user"]
     assert (users["rows"].to_numpy() == rows[users["level"]].to_numpy()).all()
@@ -57,7 +55,10 @@ def test_slopes_are_told_against_the_average(rows_fit: TwoStages) -> None:
         ("bernoulli", r"g \d+: the odds of y = True are [\d.]+ times those of an average level"),
         ("poisson", r"g \d+: y is [\d.]+ times that of an average level"),
         ("cumulative", r"g \d+: the odds of a higher y are [\d.]+ times those of an average level"),
-        ("gaussian", r"g \d+: y is [\d.]+ (higher|lower) than at an average level, all else equal \(90% inter"),
+        (
+            "gaussian",
+            r"g \d+: y is [\d.]+ (higher|lower) than at an average level, all else equal \(90% inter",
+        ),
     ],
 )
 def test_each_family_has_its_words(family: str, says: str) -> None:
@@ -80,5 +81,7 @@ def test_each_family_has_its_words(family: str, says: str) -> None:
 def test_noise_has_nobody_who_stands_out() -> None:
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"y": rng.standard_normal(400), "g": np.repeat(np.arange(40), 10)})
-    frame = pd.DataFrame({"grp": ["g", "Residual"], "var1": ["(Intercept)", None], "var2": None, "vcov": [0.01, 1]})
+    frame = pd.DataFrame(
+        {"grp": ["g", "Residual"], "var1": ["(Intercept)", None], "var2": None, "vcov": [0.01, 1]}
+    )
     assert found(estimate_coefficients("y ~ 1 + (1 | g)", data, VarCorr.from_frame(frame))).empty
