@@ -119,7 +119,8 @@ class Comparison:
         """Covariances of stage 1, frozen and on all rows.
 
         A panel an entry of Sigma, with 90 % intervals; a posterior is drawn as a density. The vertical line is the
-        frozen value, which stage 2 used: it should lie inside both intervals.
+        frozen value, which stage 2 used. Where it lies outside the interval of all rows, the checks say whether that
+        is far enough to matter.
         """
         from mixedfx.checks.plots.covariances import plot_covariances
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 PART = "leave-one-out"
-ROWS = 2000
+ROWS = 1000
 """Of more rows a random sample is looked at."""
-DRAWS = 2000
+DRAWS = 1000
 """Of more draws each chain's are thinned to so many in all."""
 HIGH_K = 0.7
 """Beyond this Pareto k the estimate for a row is not reliable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ class _Words:
             response = f"a higher {response}"
         elif levels is not None:
             response = f"{response} = {levels[1]}"
-        numeric = name in coef.spec.variables.numeric
+        numeric = any(_is_of(part, coef.spec.variables.numeric) for part in name.split(":"))
         return cls(
             factor,
             name,
@@ -156,12 +157,24 @@ class _Words:
                 way = "rises" if (own or mean) > 0 else "falls"
                 how = f"{way} {'more' if abs(own) > abs(mean) else 'less'} with {self.coefficient} than on average"
             return f"{self.response} {how}: {own:.3g}{unit} a unit ({ends}), on average {mean:.3g}"
-        how = "larger" if mode > 0 else "smaller"
+        if not self.scale:
+            how, usual = ("higher" if value > 0 else "lower" for value in (own, mean))
+            return (
+                f"with {self.coefficient}, {self.response} is {abs(own):.3g} {how} ({ends}), on average "
+                f"{abs(mean):.3g} {usual}"
+            )
+        what = f"the odds of {self.response} are" if self.scale == "odds" else f"{self.response} is"
+        ends = self._interval(float(np.exp(mean + lower)), float(np.exp(mean + upper)))
         return (
-            f"{self.coefficient} makes a {how} difference to {self.response} than on average: {own:.3g}{unit} "
-            f"({ends}), on average {mean:.3g}"
+            f"with {self.coefficient}, {what} {np.exp(own):.3g} times as high ({ends}), on average "
+            f"{np.exp(mean):.3g} times"
         )
 
     @staticmethod
     def _interval(lower: float, upper: float) -> str:
         return f"{INTERVAL:.0%} interval {lower:.3g} to {upper:.3g}"
+
+
+def _is_of(part: str, variables: Iterable[str]) -> bool:
+    """Whether a part of a coefficient's name is a variable, or one of a transform's columns, as ``poly(x, 2)1``."""
+    return any(part == name or (name.endswith(")") and part.startswith(name)) for name in variables)

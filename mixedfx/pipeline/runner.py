@@ -211,7 +211,13 @@ class _Run:
         made = {name: record.inputs for name, record in self.results.manifest.steps.items()}
         outcome = self._step(
             "check",
-            {**model, "covariances": frozen, "steps": made, "checks": job.checks.model_dump()},
+            {
+                **model,
+                "covariances": frozen,
+                "steps": made,
+                "checks": job.checks.model_dump(),
+                "layout": steps.CHECK_LAYOUT,
+            },
             lambda: steps.check(job, data, covariance, coefficients),
             steps.save_check,
             steps.load_check,

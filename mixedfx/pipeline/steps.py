@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
 
+CHECK_LAYOUT = 2
+"""Of the files that `save_check` writes; those of another layout are made again."""
+
+
 @dataclass(frozen=True, eq=False)
 class JobData:
     """The columns that the job uses, split into the rows that are fitted and those held out.

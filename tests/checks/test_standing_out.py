@@ -85,3 +85,31 @@ def test_noise_has_nobody_who_stands_out() -> None:
         {"grp": ["g", "Residual"], "var1": ["(Intercept)", None], "var2": None, "vcov": [0.01, 1]}
     )
     assert found(estimate_coefficients("y ~ 1 + (1 | g)", data, VarCorr.from_frame(frame))).empty
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        (
+            "gaussian",
+            r"g \d+: with kindb, y is [\d.]+ (higher|lower) \(90% interval .*\), on average [\d.]+ (high|low)er",
+        ),
+        (
+            "bernoulli",
+            r"g \d+: with kindb, the odds of y = True are [\d.]+ times as high \(.*\), on average [\d.]+ times",
+        ),
+    ],
+)
+def test_categories_are_told_by_what_they_change(family: str, says: str) -> None:
+    rng = np.random.default_rng(0)
+    g, kind = np.repeat(np.arange(20), 60), np.tile(["a", "b"], 600)
+    eta = 0.3 * (kind == "b") + 1.5 * rng.standard_normal(20)[g] * (kind == "b")
+    y = eta + rng.standard_normal(1200) if family == "gaussian" else rng.random(1200) < 1 / (1 + np.exp(-eta))
+    rows = [("g", "(Intercept)", None, 0.1), ("g", "kindb", None, 2.0)]
+    rows += [("Residual", None, None, 1.0)] * (family == "gaussian")
+    vc = VarCorr.from_frame(pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov"]))
+    data = pd.DataFrame({"y": y, "g": g, "kind": kind})
+    table = found(estimate_coefficients("y ~ 1 + kind + (1 + kind | g)", data, vc, family=family))
+    slopes = table[table["coefficient"] == "kindb"]
+    assert len(slopes) > 2
+    assert slopes["says"].str.match(says).all(), slopes["says"].tolist()
