@@ -250,8 +250,8 @@ def compare_stages(
     data
         The rows that stage 2 was fitted to. With them the covariances are estimated on all rows, in steps from the
         frozen ones to the maximum of the likelihood (other families than the gaussian: Laplace's); without them, for
-        gaussian models, one step towards that estimate is taken from stage 2's conditional modes. They are also what the
-        predictive checks, PSIS-LOO and the effects without shrinkage, which held-out rows are scored with, need.
+        gaussian models, one step towards that estimate is taken from stage 2's conditional modes. They are also what
+        the predictive checks, PSIS-LOO and the effects without shrinkage, which held-out rows are scored with, need.
     holdout
         Rows that neither stage saw, to be predicted.
     refined
