@@ -77,6 +77,15 @@ def covariance(job: JobFile, output: Output = None, quiet: Quiet = False, debug:
 
 
 @app.command()
+def refine(job: JobFile, output: Output = None, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Refine the covariances on all rows, for a job with a table [refine].
+
+    It starts from covariance/covariances.csv, which may be edited first. Steps that are up to date are used again.
+    """
+    _run(job, output, "refine", True, quiet, debug)
+
+
+@app.command()
 def coefficients(job: JobFile, output: Output = None, quiet: Quiet = False, debug: Debug = False) -> None:
     """Stage 2 of a job: estimate all coefficients at the covariances in covariance/covariances.csv.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.results import RunResults
 from mixedfx.varcorr import RESIDUAL
 
@@ -23,8 +24,18 @@ def _covariances(results: RunResults) -> list[str]:
     fits = {id(fit): fit for fit in covariance.fits.values()} or {0: covariance}
     sizes = " and ".join(f"{fit.n_rows:,}" for fit in fits.values())
     of = f"{results.manifest.data['rows']:,} rows"
-    lines = [f"Covariances by {covariance.method.upper()} from {sizes} of {of}:"]
-    table = covariance.standard_errors.to_dict("records")
+    lines = [f"Covariances by {covariance.method.upper()} from {sizes} of {of}:", *_entries(covariance)]
+    if results.refined is not None:
+        method = results.refined.method.upper()
+        lines += [
+            f"Refined on all rows ({method}, {results.refined.stats['probes']} probes):",
+            *_entries(results.refined),
+        ]
+    return lines
+
+
+def _entries(covariance: CovarianceResult) -> list[str]:
+    table, lines = covariance.standard_errors.to_dict("records"), []
     labels = [_label(row["grp"], row["var1"], row["var2"]) for row in table]
     width = max(map(len, labels))
     for label, row in zip(labels, table, strict=True):

@@ -89,6 +89,13 @@ class CovarianceTable(Table):
         return self
 
 
+class RefineTable(Table):
+    """``[refine]``: refine the covariances on all rows before stage 2, as in `mixedfx.refine_covariance`."""
+
+    accuracy: Fraction = 1e-3
+    """Monte Carlo error that each covariance may have, relative to the standard deviations."""
+
+
 class CoefficientsTable(Table):
     """``[coefficients]``: how stage 2 estimates the coefficients, as in `mixedfx.estimate_coefficients`."""
 
@@ -136,6 +143,7 @@ class Job(Table):
     data: DataTable
     subsample: SubsampleTable | None = None
     covariance: CovarianceTable = CovarianceTable()
+    refine: RefineTable | None = None
     coefficients: CoefficientsTable = CoefficientsTable()
     checks: ChecksTable = ChecksTable()
     output: OutputTable = OutputTable()
@@ -240,11 +248,6 @@ def _placed(job: Job, path: Path, name: str) -> Job:
 
 def parse_job(tables: Mapping[str, Any], source: str = "the job") -> Job:
     """The `Job` that nested tables describe; `source` names them in errors. See `load_job`."""
-    if "refine" in tables:
-        raise SettingError(
-            f"{source}: `refine` is not available in this version; remove it. The check step tests the "
-            "frozen covariances on the full data, and a job without [subsample] learns them from all rows"
-        )
     try:
         return Job.model_validate(dict(tables))
     except ValidationError as error:

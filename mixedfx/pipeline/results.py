@@ -67,8 +67,8 @@ class RunResults:
     ----------
     job, folder, manifest
         What was asked for, where the artefacts are, and the record.
-    data, draws, covariance, coefficients, check
-        Outputs of the steps.
+    data, draws, covariance, refined, coefficients, check
+        Outputs of the steps; `refined` is None for a job without ``[refine]``.
     """
 
     job: Job
@@ -77,6 +77,7 @@ class RunResults:
     data: JobData | None = None
     draws: tuple[Draw, ...] = ()
     covariance: CovarianceResult | None = None
+    refined: CovarianceResult | None = None
     coefficients: CoefficientsResult | None = None
     check: CheckOutcome | None = None
 

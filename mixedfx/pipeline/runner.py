@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mixedfx as mfx
+from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.saved import COVARIANCES, load_covariance, save_covariance
 from mixedfx.errors import MixedfxError, NotFreezableError, SettingError
 from mixedfx.pipeline import steps
@@ -40,7 +41,7 @@ from mixedfx.progress import Report, reporter
 
 logger = logging.getLogger("mixedfx")
 
-STEPS = ("subsample", "covariance", "coefficients", "check")
+STEPS = ("subsample", "covariance", "refine", "coefficients", "check")
 MANIFEST = "manifest.json"
 
 
@@ -198,10 +199,16 @@ class _Run:
             return
         steps.require_freezable(covariance)
         frozen = hash_file(self.folder / "covariance" / COVARIANCES)
+        refined = self._refined(model, data, covariance, frozen, asked=until == "refine")
+        if until == "refine":
+            return
+        if refined is not None:
+            steps.require_freezable(refined)
+            frozen = hash_file(self.folder / "refine" / COVARIANCES)
         coefficients = self._step(
             "coefficients",
             {**model, "covariances": frozen, "coefficients": job.coefficients.model_dump()},
-            lambda: steps.estimate(job, data, covariance, self.report),
+            lambda: steps.estimate(job, data, refined or covariance, self.report),
             lambda result, folder: result.save(folder),
             mfx.load_coefficients,
         )
@@ -218,11 +225,44 @@ class _Run:
                 "checks": job.checks.model_dump(),
                 "layout": steps.CHECK_LAYOUT,
             },
-            lambda: steps.check(job, data, covariance, coefficients),
+            lambda: steps.check(job, data, covariance, coefficients, refined),
             steps.save_check,
             steps.load_check,
         )
         self._keep(check=outcome)
+
+    def _refined(
+        self,
+        model: Mapping[str, Any],
+        data: steps.JobData,
+        covariance: CovarianceResult,
+        frozen: str,
+        *,
+        asked: bool,
+    ) -> CovarianceResult | None:
+        """The covariances refined on all rows, where the job has a table ``[refine]``."""
+        job = self.job
+        if job.refine is None:
+            if asked:
+                raise SettingError("the job has no table [refine]; add one, with accuracy = 1e-3 for example")
+            return None
+        refined = self._step(
+            "refine",
+            {
+                **model,
+                "covariances": frozen,
+                "refine": job.refine.model_dump(),
+                "method": job.covariance.method,
+                "seed": job.seed,
+            },
+            lambda: steps.refine(job, data, covariance, self.report),
+            save_covariance,
+            load_covariance,
+        )
+        if self.results.manifest.steps["refine"].edited:
+            refined = replace(refined, varcorr=replace(refined.varcorr, freezable=True, why=""))
+        self._keep(refined=refined)
+        return refined
 
     def _step[T](
         self,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from mixedfx.covariance.result import CovarianceResult
@@ -54,6 +55,8 @@ def _sections(results: RunResults) -> Iterator[Section]:
     yield fitted(results)
     if results.covariance is not None:
         yield covariances(results.covariance, edited=bool(results.manifest.steps["covariance"].edited))
+        if results.refined is not None:
+            yield refinement(results.refined)
         yield fixed_effects(results.covariance, results.coefficients)
     if results.check is not None:
         yield levels(results.check)
@@ -103,6 +106,21 @@ def fitted(results: RunResults) -> Section:
 def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
     """The covariance table, with where each block was read from for per-factor fits."""
     frame = covariance.standard_errors
+    rows = _entries(frame)
+    facts: dict[str, Any] = {"method": covariance.method.upper()}
+    if covariance.fits:
+        sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
+        rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
+    else:
+        facts["rows used"] = covariance.n_rows
+    if not covariance.varcorr.freezable:
+        facts["not frozen"] = covariance.varcorr.why
+    text = "This table was edited by hand after stage 1; stage 2 used it as it is here." if edited else ""
+    return Section("covariances", "Covariances", text, facts_of(facts), (table_of(rows),))
+
+
+def _entries(frame: pd.DataFrame) -> pd.DataFrame:
+    """lme4's frame with standard errors, in words."""
     rows = pd.DataFrame(
         {
             "group": frame["grp"],
@@ -114,18 +132,20 @@ def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
             "sd or correlation": frame["sdcor"].astype(float),
         }
     )
-    facts: dict[str, Any] = {"method": covariance.method.upper()}
-    if covariance.fits:
-        sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
-        rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
-    else:
-        facts["rows used"] = covariance.n_rows
-    if not any(rows["with"]):
-        rows = rows.drop(columns="with")
-    if not covariance.varcorr.freezable:
-        facts["not frozen"] = covariance.varcorr.why
-    text = "This table was edited by hand after stage 1; stage 2 used it as it is here." if edited else ""
-    return Section("covariances", "Covariances", text, facts_of(facts), (table_of(rows),))
+    return rows if any(rows["with"]) else rows.drop(columns="with")
+
+
+def refinement(refined: CovarianceResult) -> Section:
+    """The covariances refined on all rows, and what the probes add to their errors."""
+    rows = _entries(refined.standard_errors)
+    rows["Monte Carlo error"] = np.asarray(refined.stats["monte_carlo_se"], dtype=float)
+    facts = {
+        "method": refined.method.upper(),
+        "rows used": refined.n_rows,
+        "random probes": refined.stats["probes"],
+    }
+    text = "Stage 2 is at these covariances: the maximum of the likelihood of all rows, from stage 1's."
+    return Section("refined", "Covariances, refined on all rows", text, facts_of(facts), (table_of(rows),))
 
 
 def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:

@@ -127,13 +127,31 @@ def learn(job: Job, data: JobData, report: Report) -> CovarianceResult:
 
 
 def require_freezable(covariance: CovarianceResult) -> None:
-    """Raise `NotFreezableError`, with reason and remedy, where stage 1 did not establish the covariances."""
+    """Raise `NotFreezableError`, with reason and remedy, where the covariances were not established."""
     if not covariance.varcorr.freezable:
         raise NotFreezableError(
             f"the covariances were not frozen, so no coefficients were estimated. {covariance.varcorr.why}\n"
             "What was learned is kept: read the report, change the job and run it with --resume. "
             "`force = true` under [covariance] goes on all the same"
         )
+
+
+def refine(job: Job, data: JobData, covariance: CovarianceResult, report: Report) -> CovarianceResult:
+    """Stage 1's covariances refined on all rows."""
+    assert job.refine is not None  # the runner asks
+    method = job.covariance.method
+    return mfx.refine_covariance(
+        job.formula,
+        data.train,
+        covariance,
+        family=job.family,
+        method=method if method in ("reml", "ml") else None,
+        weights=job.weights,
+        accuracy=job.refine.accuracy,
+        na=job.na,
+        seed=job.seed,
+        progress=report,
+    )
 
 
 def estimate(job: Job, data: JobData, covariance: CovarianceResult, report: Report) -> CoefficientsResult:
@@ -151,7 +169,11 @@ def estimate(job: Job, data: JobData, covariance: CovarianceResult, report: Repo
 
 
 def check(
-    job: Job, data: JobData, covariance: CovarianceResult, coefficients: CoefficientsResult
+    job: Job,
+    data: JobData,
+    covariance: CovarianceResult,
+    coefficients: CoefficientsResult,
+    refined: CovarianceResult | None,
 ) -> CheckOutcome:
     """Compare the stages and draw every plot that the comparison has."""
     comparison = mfx.compare_stages(
@@ -159,6 +181,7 @@ def check(
         coefficients,
         data=data.train if job.checks.full_data else None,
         holdout=data.holdout,
+        refined=refined,
     )
     held_out = comparison.held_out
     return CheckOutcome(
