@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.constant_rows import is_constant, take_rows
-from mixedfx.errors import CollinearWarning, DataError, DroppedRowsWarning, SettingError
+from mixedfx.errors import CollinearWarning, DataError, SettingError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.factor_names import check_factor_names
 from mixedfx.formula.fit import fit_spec
 from mixedfx.formula.formula import parse_formula
 from mixedfx.formula.levels import some
-from mixedfx.formula.missing import counts_text, missing_rows
+from mixedfx.formula.missing import complete_rows, missing_rows
 from mixedfx.formula.rank import independent_columns
 from mixedfx.formula.response import ResponseValues, Scale, encode_response
 from mixedfx.formula.spec import DesignSpec
@@ -208,17 +208,5 @@ def _complete_rows(
             mask |= unweighted
     if not counts:
         return frame, weights
-    if na == "raise":
-        raise DataError(
-            f"missing values in {counts_text(counts)} of {len(frame)} rows; fill them, or pass na='drop'"
-        )
-    dropped = int(np.count_nonzero(mask))
-    if dropped == len(frame):
-        raise DataError(f"every row misses a value: {counts_text(counts)} of {len(frame)} rows")
-    warnings.warn(
-        f"{dropped} of {len(frame)} rows dropped: missing values in {counts_text(counts)}",
-        DroppedRowsWarning,
-        stacklevel=3,
-    )
-    kept = np.flatnonzero(~mask)
+    kept = complete_rows(mask, counts, na, stacklevel=3)
     return frame.iloc[kept], take_rows(weights, kept)

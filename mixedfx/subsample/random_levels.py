@@ -38,7 +38,11 @@ def random_sets(
     for _ in range(replicates):
         if len(left) < n:
             left = np.arange(n_items)
-        chosen = rng.choice(len(left), size=n, replace=False) if counts is None else _stratified(counts[left], n, rng)
+        chosen = (
+            rng.choice(len(left), size=n, replace=False)
+            if counts is None
+            else _stratified(counts[left], n, rng)
+        )
         yield left[chosen]
         left = np.delete(left, chosen)
 

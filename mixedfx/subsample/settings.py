@@ -130,7 +130,9 @@ class Subsample:
                 "a core has no standard error to plan for, because it is not drawn at random; give n_rows or fraction"
             )
         if self.strategy == "core" and self.replicates > 1:
-            raise SettingError("data have one core only, so that there are no replicates of it; leave them out")
+            raise SettingError(
+                "data have one core only, so that there are no replicates of it; leave them out"
+            )
 
     def plan(
         self, groupings: Sequence[Grouping], ratios: Mapping[str, float] | None = None
@@ -257,9 +259,7 @@ class Subsample:
     def _given_rows(self) -> bool:
         return self.n_levels is None and self.fraction is None and self.target_se is None
 
-    def _level_counts(
-        self, groupings: Sequence[Grouping], N: int, ratios: Mapping[str, float]
-    ) -> list[int]:
+    def _level_counts(self, groupings: Sequence[Grouping], N: int, ratios: Mapping[str, float]) -> list[int]:
         """How many levels of each factor to draw; its levels have N / J rows each on average."""
         if self.n_levels is not None:
             return [min(self.n_levels, g.n_levels) for g in groupings]
