@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mixedfx.covariance.averaged import average
 from mixedfx.covariance.generalized import fit_laplace
 from mixedfx.covariance.likelihood import fit_gaussian
 from mixedfx.covariance.per_factor import combine
@@ -15,7 +16,8 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
-from mixedfx.subsample import Subsample
+from mixedfx.sampled_design import sampled_designs
+from mixedfx.subsample import Draw, Subsample
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def learn_covariance(
     *,
     family: str = "gaussian",
     method: str | None = None,
-    subsample: Subsample | None = None,
+    subsample: Subsample | Literal["auto"] | None = None,
     weights: object = None,
     nagq: int = 1,
     satterthwaite: bool | None = None,
@@ -68,8 +70,10 @@ def learn_covariance(
         "reml" (gaussian, its default), "ml" (by Laplace's approximation for the other families, whose default it is),
         or "nuts" (gaussian, bernoulli): MCMC of the full model with NumPyro.
     subsample
-        Which rows to learn from; all by default. With several draws (strategy "per-factor") each factor's covariance
-        is read from its own fit, kept in ``fits``.
+        Which rows to learn from; all by default, and "auto" for `Subsample(seed=seed)`. With several draws (strategy
+        "per-factor") each factor's covariance is read from its own fit, kept in ``fits``. With replicates the
+        covariances are means, and ``standard_errors`` has the spread beside the models' own errors: see
+        `mixedfx.covariance.averaged`. Of Parquet files only a part is read: see `mixedfx.sampled_design`.
     weights
         An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
         frequency otherwise.
@@ -82,7 +86,7 @@ def learn_covariance(
         which takes longer than the fit itself; None does so up to 10,000 rows with at most 500 coefficients of factors
         other than the largest; False does not.
     priors, draws, warmup, chains, seed
-        Of MCMC: see `mixedfx.covariance.nuts.sample_nuts`.
+        Of MCMC (and the seed of the subsample "auto"): see `mixedfx.covariance.nuts.sample_nuts`.
     start
         Covariances to start from.
     force
@@ -111,21 +115,38 @@ def learn_covariance(
     settings = _Settings(
         chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, start, force, seed, progress
     )
-    design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
-        return settings.fit(design)
+        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
+    if isinstance(subsample, str) and subsample == "auto":
+        subsample = Subsample(seed=seed)
     if not isinstance(subsample, Subsample):
         raise SettingError(
-            f"subsample must be a Subsample, such as Subsample(n_rows=20_000), or None, not {subsample!r}"
+            f'subsample must be a Subsample, such as Subsample(n_rows=20_000), "auto" or None, not {subsample!r}'
         )
-    plan = subsample.plan([term.grouping for term in design.predictors.terms])
+    sampled = sampled_designs(formula, data, subsample, family=chosen, weights=weights, na=na)
     fits: dict[int, CovarianceResult] = {}
-    for draw in plan:
+    for draw in sampled.draws:
         if id(draw.rows) not in fits:
-            fits[id(draw.rows)] = replace(settings.fit(design.take(draw.rows)), rows=draw.rows)
-    if len(plan) == 1:
-        return fits[id(plan[0].rows)]
-    return combine({draw.factor or "": fits[id(draw.rows)] for draw in plan})
+            fits[id(draw.rows)] = _describe(settings.fit(sampled.design(draw)), draw, subsample.strategy)
+    replicates: dict[int, dict[str, CovarianceResult]] = {}
+    for draw in sampled.draws:
+        replicates.setdefault(draw.replicate, {})[draw.factor or ""] = fits[id(draw.rows)]
+    # One draw without a factor is all there is to a replicate.
+    results = [own[""] if "" in own else combine(own) for own in replicates.values()]
+    return average(results) if len(results) > 1 else results[0]
+
+
+def _describe(fit: CovarianceResult, draw: Draw, strategy: str) -> CovarianceResult:
+    """The fit with the rows it rests on, and how they were drawn."""
+    without_factor = {"rows": "rows", "two-way": "levels of every factor", "core": "a core"}
+    drawn = {
+        "drawn": without_factor.get(strategy, "all rows")
+        if draw.sampled is None
+        else f"levels of {draw.sampled}",
+        "components": draw.components,
+        "largest_component": draw.largest_component,
+    }
+    return replace(fit, rows=draw.rows, stats={**fit.stats, "subsample": drawn})
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Subsample:
             )
         if self.stratify:
             raise SettingError(
-                f"subsample setting stratify is about random levels, which '{self.strategy}' does not draw; leave it out"
+                f"subsample setting stratify is about random levels, and '{self.strategy}' draws none; leave it out"
             )
         if self.strategy == "core" and self.target_se is not None:
             raise SettingError(
