@@ -12,8 +12,8 @@ NOTES = """\
 Variances learned on a part of the rows, against those of all rows (REML; Laplace for binary responses). A tenth of the
 rows is held out; the subsamples are drawn from the rest, about {sizes} of it each.
 
-* **bias**: mean over seeds of (subsample / all rows - 1), with its Monte Carlo error (there is only one core); bold where
-  it is more than twice that error (of the core: than twice the model's standard error).
+* **bias**: mean over seeds of (subsample / all rows - 1), with its Monte Carlo error (there is only one core); bold
+  where it is more than twice that error (of the core: than twice the model's standard error).
 * **sd**: standard deviation between seeds, and **se**: mean standard error by the models, both relative to the value of
   all rows.
 * **one step**: mean over seeds of (estimate after one score evaluation on all rows / all rows - 1): what testing the
