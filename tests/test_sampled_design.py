@@ -173,7 +173,7 @@ def test_nan_that_parquet_does_not_count_as_null(tmp_path: Path) -> None:
 
 
 def test_only_the_row_groups_of_the_draw_are_kept(tmp_path: Path) -> None:
-    """Users are sorted: an infinite value, which is an error, in a row group without a drawn user is never looked at."""
+    """Users are sorted, and infinite values, which are an error, in row groups without a drawn user not looked at."""
     data = make()
     sample = Subsample("levels", factor="user", n_levels=3, seed=1)
     (draw,) = sampled("y ~ x + (1 | user) + (1 | item)", data, sample).draws
@@ -227,5 +227,5 @@ def test_a_single_level_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'shop' has one level only"):
         sampled("y ~ x + (1 | user) + (1 | shop)", tmp_path / "d.parquet")
     few = Subsample("levels", factor="user", n_levels=5, seed=1)
-    with pytest.raises(SettingError, match="1 level of factor 'region'.*draw more levels of factor 'user'"):
+    with pytest.raises(SettingError, match=r"1 level of factor 'region'.*draw more levels of factor 'user'"):
         sampled("y ~ x + (1 | user) + (1 | region)", tmp_path / "d.parquet", few)
