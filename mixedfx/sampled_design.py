@@ -187,7 +187,7 @@ def _find_missing(
     source: ParquetRows, columns: list[str], mask: NDArray[np.bool_], counts: dict[str, int]
 ) -> None:
     """Add what is missing in these columns to `mask` and `counts`, a part of the rows at a time."""
-    for start, part in source.batches(columns):
+    for start, part in source.parts(columns):
         own, missing = missing_rows(part)
         mask[start : start + len(part)] |= own
         for name, n in missing.items():

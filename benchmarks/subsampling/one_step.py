@@ -30,8 +30,8 @@ class OneStep:
             return cls(KrylovProblem.of(design, reml=True, probes=PROBES, seed=0))
         return cls(KrylovLaplaceProblem.of(design, family, probes=PROBES, seed=0))
 
-    def estimate(self, frozen: CovarianceResult) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Each variance (the residual's last, where there is one) one average-information step on, and its se."""
+    def estimate(self, frozen: CovarianceResult) -> NDArray[np.float64]:
+        """Each variance (the residual's last, where there is one), one average-information step on."""
         start = self.problem.space.from_varcorr(frozen.varcorr)
         if isinstance(self.problem, KrylovProblem):
             at = self.problem.at(start)
@@ -40,7 +40,6 @@ class OneStep:
             at = self.problem.at(Covariances(start.matrices, 1.0), frozen.fixef.to_numpy(), np.zeros(0))
             sigma2 = self.problem.space.size - 1
             moving = np.delete(np.arange(len(at.vector)), sigma2)
-        covariance = np.linalg.inv(at.average_information()[np.ix_(moving, moving)])
-        moved = at.vector[moving] + covariance @ at.gradient()[moving]
-        n = len(frozen.standard_errors)
-        return moved[:n], np.sqrt(np.diag(covariance))[:n]
+        information = at.average_information()[np.ix_(moving, moving)]
+        moved = at.vector[moving] + np.linalg.solve(information, at.gradient()[moving])
+        return moved[: len(frozen.standard_errors)]

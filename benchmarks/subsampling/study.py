@@ -148,11 +148,11 @@ def _rows(
     change: NDArray[np.float64],
     seconds: float,
 ) -> Iterator[Row]:
-    one_step, se_step = step.estimate(result)
+    one_step = step.estimate(result)
     known = full.standard_errors["se"].to_numpy()
     for i, entry in enumerate(result.standard_errors.itertuples(index=False)):
         difference = float(one_step[i]) - entry.vcov
-        error = np.sqrt(max(entry.se**2 - se_step[i] ** 2, LEAST_SHARE * entry.se**2))
+        error = np.sqrt(max(entry.se**2 - known[i] ** 2, LEAST_SHARE * entry.se**2))
         yield Row(
             case=case.name,
             strategy=strategy,
