@@ -76,7 +76,8 @@ class Design:
         Raises
         ------
         DataError
-            A random coefficient's feature is 0 in all these rows, or the response says nothing here.
+            A random coefficient's feature is 0 in all these rows, a gaussian model has a level for each row, or the
+            response says nothing here.
 
         Warns
         -----
@@ -92,6 +93,13 @@ class Design:
                         f"the {len(rows)} rows drawn tell nothing of coefficient '{name}' of factor '{term.name}': its "
                         "feature is 0 in all of them; draw more rows"
                     )
+        terms = tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms)
+        for term in terms:
+            if get_family(self.spec.family).has_sigma and term.grouping.n_levels * term.q >= len(rows):
+                raise DataError(
+                    f"the {len(rows)} rows drawn have {term.grouping.n_levels} levels of factor '{term.name}', whose "
+                    "coefficients cannot be told from the residuals: draw more rows or levels"
+                )
         y = self.y[rows]
         get_family(self.spec.family).check_response(y, self.spec.response_name)
         taken = replace(
@@ -110,7 +118,7 @@ class Design:
             taken,
             fixed_names=tuple(name for name, keep in zip(given.fixed_names, kept, strict=True) if keep),
             fixed_columns=given.fixed_columns[kept],
-            terms=tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms),
+            terms=terms,
         )
         return Design(y, take_rows(self.weights, rows), predictors, self.spec)
 
