@@ -118,3 +118,12 @@ def test_auto_is_the_default_subsample(data: pd.DataFrame) -> None:
     assert fit.loglik == mfx.learn_covariance(FORMULA, data, satterthwaite=False).loglik
     with pytest.raises(mfx.errors.SettingError, match="'all'"):
         mfx.learn_covariance(FORMULA, data, subsample="all")  # pyright: ignore[reportArgumentType]
+
+
+def test_what_needs_one_likelihood_says_that_there_is_none(
+    averaged: CovarianceResult, data: pd.DataFrame
+) -> None:
+    with pytest.raises(mfx.errors.SettingError, match="the mean of 4 replicates"):
+        mfx.confint(averaged, data)
+    assert mfx.confint(averaged, method="wald")["lower"].notna().any()
+    assert list(averaged.ranef_sd("item").index) == list(averaged.ranef["item"].index)
