@@ -13,7 +13,9 @@ Variances learned on a part of the rows, against those of all rows (REML; Laplac
 rows is held out; the subsamples are drawn from the rest, about {sizes} of it each.
 
 * **bias**: mean over seeds of (subsample / all rows - 1), with its Monte Carlo error (there is only one core); bold
-  where it is more than twice that error (of the core: than twice the model's standard error).
+  where it is more than twice that error (of the core: than twice the model's standard error), which chance alone brings
+  about once in twenty times. All seeds draw from one data set: a sample in which other levels weigh most than in all
+  rows ("rows", "core", or "levels" for the factor not drawn) may differ from these by the luck of those levels, too.
 * **sd**: standard deviation between seeds, and **se**: mean standard error by the models, both relative to the value of
   all rows.
 * **one step**: mean over seeds of (estimate after one score evaluation on all rows / all rows - 1): what testing the
