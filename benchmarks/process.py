@@ -125,6 +125,8 @@ class LibraryProcess:
         while not line.endswith(b"\n"):
             ready, _, _ = select.select([pipe], [], [], max(until - time.monotonic(), 0))
             if not ready:
+                self._running.kill()  # what went on computing would slow down everybody after it
+                self._running.wait()
                 raise TooSlow(f"stopped after {limit:g} s")
             piece = os.read(pipe.fileno(), 1 << 16)
             if not piece:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_choice
 from mixedfx.constant_rows import is_constant, take_rows
-from mixedfx.errors import CollinearWarning, DataError, SettingError
+from mixedfx.errors import CollinearWarning, DataError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.factor_names import check_factor_names
 from mixedfx.formula.fit import fit_spec
@@ -172,8 +173,7 @@ def build_design(
     >>> design.predictors.fixed_names, design.predictors.terms[0].grouping.levels.tolist()
     (('(Intercept)', 'x'), [7, 9])
     """
-    if na not in ("drop", "raise"):
-        raise SettingError(f"na must be 'drop' or 'raise', not {na!r}")
+    check_choice("na", na, ("drop", "raise"))
     chosen = get_family(family)
     parsed = parse_formula(formula)
     check_factor_names(bar.group.name for bar in parsed.bars)

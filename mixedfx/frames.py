@@ -73,12 +73,23 @@ def _read(data: object, columns: Sequence[str] | None) -> pd.DataFrame:
     if isinstance(data, str | Path):
         return _of_path(Path(data), columns)
     if hasattr(data, "__arrow_c_stream__"):
-        return of_arrow(data if isinstance(data, pa.Table) else pa.table(data), columns)
+        return of_arrow(_as_table(data), columns)
     hint = "; call .collect() first" if hasattr(data, "collect") else ""
     raise DataError(
         f"data of type {type(data).__module__}.{type(data).__qualname__} cannot be read{hint}; pass a pandas "
         "or polars DataFrame, an Arrow table, or the path of a Parquet or CSV file or folder"
     )
+
+
+def _as_table(data: object) -> pa.Table:
+    if isinstance(data, pa.Table):
+        return data
+    try:
+        return pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"data of type {type(data).__module__}.{type(data).__qualname__} cannot be read as a table: {error}"
+        ) from error
 
 
 def _of_pandas(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:

@@ -73,6 +73,7 @@ def reporter(progress: bool | Report | None) -> Iterator[Report]:
     ...     report("Newton", 3, 10)
     Newton: 3 of 10
     """
+    check_progress(progress)
     if progress is None or progress is False:
         yield _silent
     elif progress is True:
@@ -81,9 +82,13 @@ def reporter(progress: bool | Report | None) -> Iterator[Report]:
                 yield report
         else:
             yield _LogLines()
-    elif callable(progress):
-        yield progress
     else:
+        yield progress
+
+
+def check_progress(progress: object) -> None:
+    """Raise `SettingError` unless `progress` is a bool, None or callable."""
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise SettingError(
             f"progress is {progress!r}, but it must be True, False, None or a function "
             "report(label, done, total, note)"

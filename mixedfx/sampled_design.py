@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_choice
 from mixedfx.constant_rows import is_constant
 from mixedfx.design import Design, build_design
-from mixedfx.errors import SettingError
 from mixedfx.families import Family
 from mixedfx.formula.factor_names import check_factor_names
 from mixedfx.formula.formula import Formula, Group, parse_formula
@@ -136,8 +136,7 @@ def _of_parquet(
     weights: str | None,
     na: Literal["drop", "raise"],
 ) -> _InFiles:
-    if na not in ("drop", "raise"):
-        raise SettingError(f"na must be 'drop' or 'raise', not {na!r}")
+    check_choice("na", na, ("drop", "raise"))
     check_factor_names(bar.group.name for bar in parsed.bars)
     needed = (*parsed.response_columns, *parsed.columns, *(() if weights is None else (weights,)))
     columns = tuple(dict.fromkeys(needed))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_choice, check_whole_number
 from mixedfx.design import build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import get_family
@@ -146,13 +147,11 @@ def _check_types(levels: object, varcorr: object, seed: object) -> None:
         raise SettingError(
             f"varcorr must be a VarCorr, not {type(varcorr).__name__}; VarCorr.from_frame() reads a table"
         )
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise SettingError(f"seed is {seed!r}; it must be a whole number, at least 0")
+    check_whole_number("seed", seed, 0)
 
 
 def _check_settings(model: Formula, levels: Mapping[str, int], n_rows: int, activity: str) -> None:
-    if activity not in ACTIVITIES:
-        raise SettingError(f"activity is {activity!r}; available: {', '.join(ACTIVITIES)}")
+    check_choice("activity", activity, ACTIVITIES)
     _check_count("n_rows is", n_rows)
     if model.response_name not in model.response_columns:
         raise SettingError(
@@ -233,7 +232,14 @@ def _draw_levels(J: int, n_rows: int, activity: str, rng: np.random.Generator) -
 
 
 def _aligned_beta(beta: Mapping[str, float] | pd.Series, predictors: Predictors) -> pd.Series:
-    given = pd.Series(beta, dtype=float)
+    if not isinstance(beta, Mapping | pd.Series):
+        raise SettingError(
+            f"beta must be a dictionary such as {{'(Intercept)': 1.0}} or a Series, not {type(beta).__name__}"
+        )
+    try:
+        given = pd.Series(beta, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"beta must hold numbers: {error}") from error
     wanted = list(predictors.fixed_names)
     missing = [name for name in wanted if name not in given.index]
     unknown = [name for name in given.index if name not in wanted]

@@ -20,6 +20,7 @@ from benchmarks.encode import encode
 from benchmarks.objective import Judge, Judged
 from benchmarks.problem import Problem
 from benchmarks.problems import PROBLEMS
+from benchmarks.process import LibraryProcess, TooSlow
 from mixedfx.datasets import load_insteval, load_verbagg
 from mixedfx.design import build_design
 from mixedfx.families import get_family
@@ -236,3 +237,14 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         refused = run_benchmarks(tmp_path, *arguments)
         assert refused.returncode == 2
         assert message in refused.stderr
+
+
+def test_a_process_that_is_too_slow_is_stopped_at_once(tmp_path: Path) -> None:
+    """What went on computing would take the processor from the libraries after it."""
+    code = "import time; print('{}', flush=True); time.sleep(60)"
+    with LibraryProcess([sys.executable, "-c", code], tmp_path / "log", threads=1, limit=0.1) as process:
+        process.start(30)
+        with pytest.raises(TooSlow, match=r"stopped after 0\.1 s"):
+            process.fit()
+        assert process._process is not None
+        assert process._process.poll() is not None

@@ -173,7 +173,7 @@ def test_a_factor_with_fixed_effects_is_categorical() -> None:
         ({"levels": {"user": 10, "item": 5, "film": 3}}, "levels names 'film'"),
         ({"levels": {"user": 1, "item": 5}}, "factor 'user' is 1"),
         ({"n_rows": 1}, "n_rows is 1"),
-        ({"activity": "pareto"}, "zipf, uniform"),
+        ({"activity": "pareto"}, "'zipf', 'uniform'"),
         ({"family": "gamma"}, "unknown family 'gamma'"),
         ({"varcorr": varcorr(("user", "(Intercept)", None, 1.0))}, "residual variance"),
     ],

@@ -22,14 +22,13 @@ from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
 from mixedfx.checks.stage_one import StageOne, stage_one_fits
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
+from mixedfx.coefficients.result import CoefficientsResult
+from mixedfx.covariance.result import CovarianceResult
 from mixedfx.errors import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from xarray import DataTree
-
-    from mixedfx.coefficients.result import CoefficientsResult
-    from mixedfx.covariance.result import CovarianceResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +146,9 @@ def compare_stages(
     coef
         Stage 2, estimated at the covariances of `cov` from all rows.
     data
-        The rows that stage 2 was fitted to. With them the covariances are estimated on all rows by the exact engine
-        (gaussian family, up to ``thresholds.max_coefficients`` coefficients besides those of the largest factor);
-        otherwise one step towards that estimate is taken from stage 2's conditional modes.
+        The rows that stage 2 was fitted to. With them the covariances are estimated on all rows, in steps from the
+        frozen ones to the maximum of the likelihood (other families than the gaussian: Laplace's); without them, for
+        gaussian models, one step towards that estimate is taken from stage 2's conditional modes.
     holdout
         Rows that neither stage saw, to be predicted.
     refined
@@ -185,6 +184,7 @@ def compare_stages(
     >>> fit.compare(data=ratings).status
     'ok'
     """
+    _check_types(cov, coef, refined, thresholds)
     chosen, second = thresholds or Thresholds(), stage_two_normal(coef)
     _check_same_model(cov, coef, second)
     fits = stage_one_fits(cov, coef)
@@ -202,6 +202,19 @@ def compare_stages(
         *check_holdout(held_out, chosen),
     )
     return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, chosen)
+
+
+def _check_types(cov: object, coef: object, refined: object, thresholds: object) -> None:
+    if isinstance(cov, CoefficientsResult) and isinstance(coef, CovarianceResult):
+        raise SettingError("the stages are the wrong way round: compare_stages(covariances, coefficients)")
+    for name, value, kind, source in (
+        ("cov", cov, CovarianceResult, "learn_covariance"),
+        ("coef", coef, CoefficientsResult, "estimate_coefficients"),
+        ("refined", refined, CovarianceResult | None, "refine_covariance"),
+        ("thresholds", thresholds, Thresholds | None, "mixedfx.checks.thresholds.Thresholds"),
+    ):
+        if not isinstance(value, kind):
+            raise SettingError(f"{name} must be what {source} returns, not a {type(value).__name__}")
 
 
 def _check_same_model(cov: CovarianceResult, coef: CoefficientsResult, second: StageNormal) -> None:

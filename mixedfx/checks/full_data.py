@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.checks.fisher_step import fisher_step
+from mixedfx.checks.full_likelihood import FullLikelihood
 from mixedfx.checks.thresholds import Thresholds
-from mixedfx.covariance.average_information import maximise
-from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
-from mixedfx.covariance.likelihood import standard_errors
+from mixedfx.covariance.likelihood import entry_covariance, standard_error_table
 from mixedfx.design import Design, build_design
 from mixedfx.errors import MixedfxWarning
 from mixedfx.linalg.blas import one_blas
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from mixedfx.checks.stage_normal import StageNormal
     from mixedfx.coefficients.result import CoefficientsResult
     from mixedfx.covariance.result import CovarianceResult
-    from mixedfx.linalg.layout import RowLayout
 
 Floats = NDArray[np.float64]
 
@@ -78,27 +76,29 @@ def full_data_estimate(
 ) -> FullData | str:
     """Sigma on all rows, by the best means there are, or why there are none.
 
-    `refined`, where it is given; else the exact engine with the data (the restricted likelihood, or the full one where
-    stage 1 used that), in steps from the frozen covariances; else one step from stage 2's modes, which needs no data.
+    `refined`, where it is given; else the likelihood with the data (gaussian: the restricted one, or the full one where
+    stage 1 used that; other families: Laplace's), in steps from the frozen covariances; else, for gaussian models, one
+    step from stage 2's modes, which needs no data.
     """
-    problem = _problem(cov, coef, data, thresholds)
-    if isinstance(problem, str):
+    design = _design(coef, data)
+    if isinstance(design, str):
         if refined is not None:
-            return FullData("refined", refined.varcorr, refined.standard_errors, why=problem)
+            return FullData("refined", refined.varcorr, refined.standard_errors, why=design)
         if coef.family != "gaussian":
-            return problem
-        return _one_step(coef, second, problem)
-    frozen = problem.at(problem.space.from_varcorr(coef.varcorr))
+            return design
+        return _one_step(coef, second, design)
+    likelihood = FullLikelihood.of(design, coef, reml=cov.method != "ml", dense=thresholds.max_coefficients)
+    frozen = likelihood.at(coef.varcorr)
     if refined is None:
-        at, source, varcorr, errors = _refit(problem, frozen)
+        at, source, varcorr, errors = _refit(likelihood, frozen)
     else:
-        at = problem.at(problem.space.from_varcorr(refined.varcorr))
+        at = likelihood.at(refined.varcorr)
         source, varcorr, errors = "refined", refined.varcorr, refined.standard_errors
     sds = {factor: coef.ranef_sd(factor).to_numpy() for factor in coef.ranef}
     changes = {f: _in_sds(at.b[f] - frozen.b[f], sd) for f, sd in sds.items()}
     moves = {f: float(np.sqrt(np.mean(change**2))) for f, change in changes.items()}
     distance = None
-    if len(coef.mixture.components) == 1:
+    if coef.family == "gaussian" and len(coef.mixture.components) == 1:
         off = (_in_sds(coef.ranef[f].to_numpy() - frozen.b[f], sd) for f, sd in sds.items())
         distance = max(float(np.abs(values).max()) for values in off)
     return FullData(source, varcorr, errors, at.loglik - frozen.loglik, moves, distance)
@@ -119,17 +119,14 @@ def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullDa
     return FullData("one step from stage 2's modes", varcorr, frame, why=why)
 
 
-def _refit(
-    problem: GaussianProblem, frozen: GaussianPoint
-) -> tuple[GaussianPoint, str, VarCorr, pd.DataFrame]:
-    optimum = maximise(frozen, problem.space, tol=TOLERANCE)
-    space = problem.space
-    varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
-    errors = varcorr.to_frame()
-    errors["se"] = standard_errors(space, optimum.phi, optimum.information)
+def _refit(likelihood: FullLikelihood, frozen: Any) -> tuple[Any, str, VarCorr, pd.DataFrame]:
+    optimum = likelihood.maximum(frozen, TOLERANCE)
+    space, has_sigma = frozen.problem.space, likelihood.gaussian
+    varcorr = space.varcorr(space.point(optimum.phi[: space.size]), has_sigma=has_sigma)
+    n = space.size if has_sigma else space.size - 1
+    errors = standard_error_table(varcorr, entry_covariance(optimum, space)[:n, :n])
     steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
-    source = f"{'REML' if problem.reml else 'ML'}, {steps} from the frozen values"
-    return optimum.at, source, varcorr, errors
+    return optimum.at, f"{likelihood.name}, {steps} from the frozen values", varcorr, errors
 
 
 def _in_sds(change: Floats, sd: Floats) -> Floats:
@@ -137,20 +134,14 @@ def _in_sds(change: Floats, sd: Floats) -> Floats:
     return np.divide(change, sd, out=np.zeros_like(change), where=sd > 0)
 
 
-def _problem(
-    cov: CovarianceResult, coef: CoefficientsResult, data: object, thresholds: Thresholds
-) -> GaussianProblem | str:
-    if coef.family != "gaussian":
-        return f"the full-data test is there for the gaussian family, not for {coef.family}"
+def _design(coef: CoefficientsResult, data: object) -> Design | str:
+    """The data as stage 2 saw them, or why they are not those."""
     if data is None:
         return "the full data were not given (data=)"
     layout = coef.mixture.components[0].normal.elimination.operator.layout
-    if layout.beta_start > thresholds.max_coefficients:
-        return (
-            f"the factors other than {layout.eliminated.name} have {layout.beta_start:,} coefficients, and the exact "
-            f"engine is used up to max_coefficients = {thresholds.max_coefficients:,}"
-        )
-    design = _design(coef, data, layout)
+    with warnings.catch_warnings():  # the fit has given them already
+        warnings.simplefilter("ignore", MixedfxWarning)
+        design = build_design(coef.formula, data, family=coef.family, weights=coef.spec.weights_column)
     if design.n_rows != coef.n_rows:
         return (
             f"the data given have {design.n_rows:,} complete rows, but stage 2 was fitted to {coef.n_rows:,}"
@@ -160,15 +151,8 @@ def _problem(
             return (
                 f"factor '{term.name}' has other levels in the data given than in those stage 2 was fitted to"
             )
-    return GaussianProblem.of(design, reml=cov.method != "ml")
-
-
-def _design(coef: CoefficientsResult, data: object, layout: RowLayout) -> Design:
-    with warnings.catch_warnings():  # the fit has given them already
-        warnings.simplefilter("ignore", MixedfxWarning)
-        design = build_design(coef.formula, data, family=coef.family, weights=coef.spec.weights_column)
     omega = coef.mixture.components[0].normal.elimination.omega
-    if coef.spec.weights_column is None and design.n_rows == len(omega) and np.ptp(omega) > 0:
+    if coef.family == "gaussian" and coef.spec.weights_column is None and np.ptp(omega) > 0:
         # The weights were an array; the curvature of a gaussian row is weight / sigma^2.
         return replace(design, weights=layout.in_caller_order(omega) * coef.varcorr.sigma2)
     return design

@@ -43,7 +43,8 @@ class Thresholds:
     min_levels
         Levels are compared where both stages have at least so many of a factor.
     max_coefficients
-        The full-data test is made where the factors other than the largest have up to so many coefficients.
+        The full-data test of gaussian models is exact where the factors other than the largest have up to so many
+        coefficients; beyond them, and for other families, it uses random probes (`mixedfx.refine_covariance`).
 
     Examples
     --------

@@ -15,8 +15,8 @@ from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.fixed_hessian import fixed_hessian
 from mixedfx.coefficients.newton_cg import Mode, newton_cg
 from mixedfx.coefficients.problem import Point, Problem
+from mixedfx.coefficients.projection import Projection
 from mixedfx.coefficients.result import CoefficientsResult
-from mixedfx.coefficients.separation import separated, separation_reason
 from mixedfx.coefficients.start import start_from
 from mixedfx.design import Design, build_design
 from mixedfx.errors import ConvergenceWarning, NotFreezableError, SettingError, VarCorrError
@@ -26,6 +26,7 @@ from mixedfx.linalg.blas import one_blas
 from mixedfx.linalg.connectivity import connectivity
 from mixedfx.linalg.memory import check_memory
 from mixedfx.progress import reporter
+from mixedfx.separation import separated, separation_reason
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def estimate_coefficients(
             modes.append(SOLVERS[solver](problem, tol=tol, start=first, report=report))
             components.append(Component.of(problem, draw, modes[-1]))
     reason = next((mode.reason for mode in modes if not mode.converged), None)
-    apart = separated(problem, modes[-1].projection, prepared.spec.fixed_names)
+    apart = _separated(problem, modes[-1].projection, prepared.spec.fixed_names)
     if apart:
         reason = separation_reason(apart)
     if reason is not None:
@@ -187,6 +188,15 @@ def _prepare(
     problem = Problem.of(design, family, aligned[0], backend=choose_backend(backend, design.n_rows))
     first = start_from(problem, *start.aligned_to(predictors)) if start is not None else None
     return _Prepared(problem, design.spec, aligned, first)
+
+
+def _separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Fixed effects without a finite estimate."""
+    layout = problem.layout
+    if problem.family.has_sigma or not (np.isfinite(at.objective) and np.isfinite(at.squares).all()):
+        return ()
+    columns = [layout.feature(int(c)) if c >= 0 else None for c in layout.fixed_columns]
+    return separated(columns, at.reduction.curvature, problem.weights, names)
 
 
 def _connectivity(problem: Problem) -> dict[str, Any]:

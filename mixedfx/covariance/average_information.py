@@ -5,47 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.factor_ascent import ascend
+from mixedfx.covariance.likelihood_point import LikelihoodPoint, moved
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.semidefinite import constrained_step
-from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.blas import one_blas
 
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
+CRAWL = 15
+"""Steps after which a search goes on in factors of the ranks that the covariances then have: few need so many."""
+SHORTEST = 1e-7
+"""Part of a step that is no longer tried."""
 BOUNDARY = 1e-6
 """Share of a variance: a step that leaves less goes to the boundary."""
-
-
-class LikelihoodPoint(Protocol):
-    """A log-likelihood at one point, with what a step from it needs."""
-
-    @property
-    def vector(self) -> Floats:
-        """The point: entries of the parameter space, and behind them those of unconstrained parameters, (n,)."""
-        ...
-
-    def move(self, vector: Floats) -> Self:
-        """The same likelihood at another point."""
-        ...
-
-    @property
-    def loglik(self) -> float:
-        """Value, with all constants."""
-        ...
-
-    def gradient(self) -> Floats:
-        """d loglik/d vector, shape (n,)."""
-        ...
-
-    def average_information(self) -> Floats:
-        """Positive semidefinite stand-in for minus the Hessian, shape (n, n)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +75,19 @@ def maximise[P: LikelihoodPoint](
     the integrals of their gradients. The gradient's changes over the last `memory` steps correct the average
     information: several help where that is far from the Hessian.
 
+    Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
+
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
-    here, evaluations = start, 1
+    here, evaluations, iteration = start, 1, 0
     phi = here.vector
     secants: list[tuple[Floats, Floats]] = []
     previous: tuple[Floats, Floats] | None = None
-    for iteration in range(max_iterations + 1):
+    # Factors need all entries free, and a likelihood that is the integral of its gradient.
+    may_ascend = not held and noise is None
+    ascended = not may_ascend
+    while True:
         gradient, information = here.gradient(), here.average_information()
         if previous is not None:
             secants.append((phi - previous[0], previous[1] - gradient))
@@ -113,40 +96,51 @@ def maximise[P: LikelihoodPoint](
         logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
         # A clearly negative promise is no optimum: rounding has spoilt the score.
         converged = abs(step.predicted_gain) <= tol
-        if converged or iteration == max_iterations:
+        there = None
+        if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
+            # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
+            hidden = 1e-12 * abs(here.loglik)
+            if noise is not None:
+                hidden += noise(here, step.phi - phi)
+            there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden)
+            evaluations += tried
+        if there is not None:
+            previous, ascended = (phi, gradient), not may_ascend
+            here, phi, iteration = there, there.vector, iteration + 1
+        elif converged or iteration >= max_iterations or ascended:
             return Optimum(
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
             )
-        # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
-        hidden = 1e-12 * abs(here.loglik)
-        if noise is not None:
-            hidden += noise(here, step.phi - phi)
-        slope = float(gradient @ (step.phi - phi))
-        t = 1.0
-        while True:
-            trial = phi + t * (step.phi - phi) if t < 1.0 else _on_geodesics(space, phi, step.phi, held)
-            if refuse is not None:
-                refuse(trial)
-            there = _moved(here, trial)
-            evaluations += 1
-            if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - hidden:
-                break
-            if t < 1e-6:
-                return Optimum(
-                    here, phi, gradient, information, iteration, evaluations, False, step.predicted_gain
-                )
-            t *= 0.5 if t == 1.0 else 0.25
-        previous = phi, gradient
-        phi, here = trial, there
-    raise AssertionError("unreachable")
+        else:
+            left = max_iterations - iteration
+            ascent = ascend(here, space, with_sigma=with_sigma, refuse=refuse, tol=0.1 * tol, max_steps=left)
+            logger.debug("%d steps of factors to loglik %.6f", ascent.steps, ascent.at.loglik)
+            here, phi, secants, previous, ascended = ascent.at, ascent.at.vector, [], None, True
+            evaluations, iteration = evaluations + ascent.evaluations, iteration + ascent.steps
 
 
-def _moved[P: LikelihoodPoint](here: P, vector: Floats) -> P | None:
-    """The likelihood at `vector`, or None where it can't be computed: the step was too long."""
-    try:
-        return here.move(vector)
-    except ConvergenceError:
-        return None
+def _search[P: LikelihoodPoint](
+    here: P,
+    gradient: Floats,
+    target: Floats,
+    space: ParameterSpace,
+    held: Sequence[int],
+    refuse: Callable[[Floats], None] | None,
+    hidden: float,
+) -> tuple[P | None, int]:
+    """A point on the way to `target` where the likelihood has risen as it should, or None; and how many were tried."""
+    phi = here.vector
+    slope = float(gradient @ (target - phi))
+    t, tried = 1.0, 0
+    while t > SHORTEST:
+        trial = phi + t * (target - phi) if t < 1.0 else _on_geodesics(space, phi, target, held)
+        if refuse is not None:
+            refuse(trial)
+        there, tried = moved(here, trial), tried + 1
+        if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - hidden:
+            return there, tried
+        t *= 0.5 if t == 1.0 else 0.25
+    return None, tried
 
 
 def _on_geodesics(space: ParameterSpace, phi: Floats, target: Floats, held: Sequence[int]) -> Floats:
@@ -184,9 +178,9 @@ def _with_secants(information: Floats, secants: list[tuple[Floats, Floats]]) -> 
     Average information is not the Hessian: alone it leaves a linear rate, about 0.1 an iteration for slopes. Only steps
     of less than a standard error teach, because longer ones see the Hessian of another place.
     """
-    for moved, change in secants:
-        image = information @ moved
-        expected, observed = float(moved @ image), float(moved @ change)
+    for way, change in secants:
+        image = information @ way
+        expected, observed = float(way @ image), float(way @ change)
         if expected < 1.0 and 0.005 * expected < observed < 3.0 * expected:
             information = (
                 information - np.outer(image, image) / expected + np.outer(change, change) / observed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import as_folder, check_choice, check_whole_number
 from mixedfx.covariance.fit_again import design_again, estimates_at, optimum_again
 from mixedfx.covariance.intervals import check_level
 from mixedfx.covariance.quantities import chosen, names, quantities, rows_of
 from mixedfx.covariance.replicates import Replicate, ReplicateFolder
-from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.result import CovarianceResult, check_fit
 from mixedfx.design import Design
 from mixedfx.errors import MixedfxError, SettingError
 from mixedfx.families import get_family
@@ -83,8 +83,7 @@ class Bootstrap:
             `level`, `kind` or `parameters` is not allowed.
         """
         tail = (1 - check_level(level)) / 2
-        if kind not in KINDS:
-            raise SettingError(f"kind is {kind!r}; available: {', '.join(map(repr, KINDS))}")
+        check_choice("kind", kind, KINDS)
         table = self.estimates.copy()
         limits = np.full((len(table), 2), np.nan)
         for row, draws in enumerate(self.replicates.to_numpy().T):
@@ -178,12 +177,16 @@ def bootstrap(
     >>> boot.replicates.shape, boot.replicates.columns.tolist()[-2:]
     ((20, 5), ['sigma^2', 'sigma'])
     """
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise SettingError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+    check_fit(fit, "bootstrap")
+    check_whole_number("n", n, 1)
+    check_whole_number("seed", seed, 0)
     design = _one_row_an_observation(design_again(fit, data, weights, "a bootstrap"))
     table = quantities(fit.varcorr, fit.fixef, fit.thresholds)
-    kept = None if folder is None else ReplicateFolder.open(folder, _identity(fit, design, table, seed))
+    kept = (
+        None
+        if folder is None
+        else ReplicateFolder.open(as_folder(folder), _identity(fit, design, table, seed))
+    )
     known = {} if kept is None else kept.read()
     with reporter(progress) as report:
         for number in range(n):

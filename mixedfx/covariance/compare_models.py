@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
+from mixedfx.covariance.fingerprints import FINGERPRINTS
 from mixedfx.covariance.fit_again import check_same_data
 from mixedfx.covariance.likelihood import fit_gaussian
-from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.result import CovarianceResult, check_fit
 from mixedfx.design import build_design
-from mixedfx.errors import SettingError
+from mixedfx.errors import ConvergenceWarning, SettingError
 
 NOTHING = 1e-6
 """A statistic of 0 to the accuracy of the log-likelihoods."""
@@ -52,8 +54,13 @@ def compare_models(
     Raises
     ------
     SettingError
-        Fewer than two fits; a fit without a likelihood; fits of other families, responses or numbers of rows; REML
-        fits without data.
+        Fewer than two fits; a fit without a likelihood; fits of other families, responses, weights or numbers of rows;
+        REML fits without data.
+
+    Warns
+    -----
+    ConvergenceWarning
+        A model has a lower likelihood than one that it contains (by the names of their parameters).
 
     References
     ----------
@@ -70,15 +77,22 @@ def compare_models(
     >>> mfx.compare_models(*fits)["df"].tolist()
     [nan, 1.0]
     """
+    for fit in fits:
+        check_fit(fit, "compare_models")
     if len(fits) < 2:
         raise SettingError(f"compare_models needs two fits or more, but was given {len(fits)}")
-    labels = [f"model {i}" for i in range(1, len(fits) + 1)] if names is None else list(names)
+    labels = [f"model {i}" for i in range(1, len(fits) + 1)]
+    if names is not None:
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise SettingError(f"names is {names!r}; it must be a list with a name for each fit")
+        labels = [str(name) for name in names]
     if len(labels) != len(fits):
         raise SettingError(f"there are {len(fits)} fits, but {len(labels)} names")
     _check_comparable(fits, labels)
     own = [_by_likelihood(fit, label, data, weights) for fit, label in zip(fits, labels, strict=True)]
     order = sorted(range(len(own)), key=lambda i: own[i].n_parameters)
     own, labels = [own[i] for i in order], [labels[i] for i in order]
+    _warn_of_a_fall(own, labels)
     npar = np.array([fit.n_parameters for fit in own])
     loglik = np.array([fit.loglik for fit in own])
     table = pd.DataFrame(
@@ -157,6 +171,32 @@ def _check_comparable(fits: Sequence[CovarianceResult], labels: Sequence[str]) -
                     f"{labels[0]} and {label} differ in their {what} ({other} and {own}), so that their likelihoods "
                     "cannot be compared; fit both to the same rows (missing values drop rows)"
                 )
+        for key, what in FINGERPRINTS.items():
+            own, other = fit.stats.get(key), first.stats.get(key)
+            if own != other and own is not None and other is not None:  # None: saved before there were any
+                raise SettingError(
+                    f"{labels[0]} and {label} were fitted to different data: the {what} differ, so that their "
+                    "likelihoods cannot be compared; fit both to the same rows, with the same weights"
+                )
+
+
+def _warn_of_a_fall(own: Sequence[CovarianceResult], labels: Sequence[str]) -> None:
+    """A larger model that contains a smaller one has at least its likelihood, unless the search for it failed."""
+    for small in range(len(own)):
+        for large in range(small + 1, len(own)):
+            fall = own[small].loglik - own[large].loglik
+            if fall > NOTHING * max(abs(own[small].loglik), 1.0) and _contains(own[large], own[small]):
+                warnings.warn(
+                    f"{labels[large]} contains {labels[small]}, but its log-likelihood is {fall:.3g} lower: it was not "
+                    "maximised, and tests with it say nothing. Fit it again from another start, or simplify it",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
+
+
+def _contains(large: CovarianceResult, small: CovarianceResult) -> bool:
+    """By the names of their parameters."""
+    return set(small.fixef.index) <= set(large.fixef.index) and _entries(small) <= _entries(large)
 
 
 def _response(fit: CovarianceResult) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixedfx.arguments import check_choice
 from mixedfx.covariance.bootstrap import bootstrap
 from mixedfx.covariance.fit_again import design_again
 from mixedfx.covariance.intervals import check_level, wald_intervals
 from mixedfx.covariance.profile import profile_intervals
 from mixedfx.covariance.quantities import chosen, rows_of
-from mixedfx.covariance.result import CovarianceResult
-from mixedfx.errors import SettingError
+from mixedfx.covariance.result import CovarianceResult, check_fit
 from mixedfx.progress import Report, reporter
 
 METHODS = ("profile", "wald", "boot")
@@ -95,15 +95,15 @@ def confint(
     >>> mfx.confint(fit, data, parameters="sd")[["grp", "lower", "upper"]].round(2).to_numpy().tolist()
     [['id', 1.24, 1.52], ['item', 0.86, 1.55]]
     """
+    check_fit(fit, "confint")
     check_level(level)
+    check_choice("method", method, METHODS)
     if method == "wald":
         table = wald_intervals(fit, level)
         return rows_of(table, chosen(table, parameters))
     if method == "boot":
         replicates = bootstrap(fit, data, n=n, seed=seed, weights=weights, folder=folder, progress=progress)
         return replicates.intervals(level, kind=kind, parameters=parameters)
-    if method != "profile":
-        raise SettingError(f"method is {method!r}; available: {', '.join(map(repr, METHODS))}")
     design = design_again(fit, data, weights, "a profile")
     with reporter(progress) as report:
         return profile_intervals(fit, design, parameters=parameters, level=level, report=report)

@@ -43,7 +43,7 @@ def ranef_sd(result: CovarianceResult, factor: str) -> pd.DataFrame:
     >>> fit.ranef_sd("d")["(Intercept)"].round(3).head(2).tolist()
     [0.296, 0.198]
     """
-    if factor not in result.ranef:
+    if not isinstance(factor, str) or factor not in result.ranef:
         raise DataError(f"no grouping factor '{factor}'; there are: {', '.join(result.ranef)}")
     modes = result.ranef[factor]
     if result.condvar is not None:

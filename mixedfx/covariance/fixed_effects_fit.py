@@ -25,7 +25,9 @@ class FixedEffectsFit:
     response: Evaluation
 
 
-def fixed_effects_fit(X: Floats, offset: Floats, response: Response) -> FixedEffectsFit:
+def fixed_effects_fit(
+    X: Floats, offset: Floats, response: Response, settled: float = SETTLED
+) -> FixedEffectsFit:
     """Newton's method with step halving, from beta = 0 and the thresholds of a model without predictors.
 
     A start has to be near, not exact: what has not settled after `MAX_STEPS`, as under complete separation, is taken
@@ -37,6 +39,8 @@ def fixed_effects_fit(X: Floats, offset: Floats, response: Response) -> FixedEff
         Shape (N, p).
     offset
         Shape (N,).
+    settled
+        Squared Newton decrement at which it ends.
     """
     p = X.shape[1]
     x = np.concatenate([np.zeros(p), response.start_alpha(offset)])
@@ -48,7 +52,7 @@ def fixed_effects_fit(X: Floats, offset: Floats, response: Response) -> FixedEff
         hessian = np.vstack([upper, np.hstack([cross, here.border.hessian()])])
         step = -np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         decrement2 = -float(gradient @ step)
-        if decrement2 <= SETTLED:
+        if decrement2 <= settled:
             break
         length = 1.0
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedfx.covariance.result import check_fit
 from mixedfx.covariance.satterthwaite import degrees_of_freedom
 from mixedfx.errors import SettingError
 
@@ -92,6 +93,7 @@ def test_fixef(fit: CovarianceResult, contrasts: Sequence[str] | pd.DataFrame) -
     >>> int(mfx.test_fixef(fit, ["btypescold", "btypeshout"])["df"])
     2
     """
+    check_fit(fit, "test_fixef")
     covariance = fit.fixef_covariance
     if covariance is None:
         raise SettingError(
@@ -125,22 +127,39 @@ def test_fixef(fit: CovarianceResult, contrasts: Sequence[str] | pd.DataFrame) -
 
 def _matrix(contrasts: Sequence[str] | pd.DataFrame, names: list[str]) -> Floats:
     """The contrasts as rows over the fixed effects."""
-    is_table = isinstance(contrasts, pd.DataFrame)
-    given = (
-        list(contrasts.columns)
-        if is_table
-        else [contrasts]
-        if isinstance(contrasts, str)
-        else list(contrasts)
-    )
+    if isinstance(contrasts, pd.DataFrame):
+        given: list[object] = list(contrasts.columns)
+    elif isinstance(contrasts, str):
+        given = [contrasts]
+    elif isinstance(contrasts, Iterable):
+        given = list(contrasts)
+    else:
+        given = [contrasts]
+    odd = [name for name in given if not isinstance(name, str)]
+    if odd:
+        raise SettingError(
+            f"contrasts must be names of fixed effects, or a DataFrame with a column for each, not {odd[0]!r}; there "
+            f"are: {', '.join(names)}"
+        )
     unknown = [name for name in given if name not in names]
     if unknown:
         raise SettingError(f"there is no fixed effect {unknown[0]!r}; there are: {', '.join(names)}")
-    if not len(contrasts):
+    if not given or not len(contrasts):
         raise SettingError("there is nothing to test; give at least one fixed effect")
-    if is_table:
-        return contrasts.reindex(columns=names, fill_value=0.0).to_numpy(dtype=float)
-    return np.eye(len(names))[[names.index(name) for name in given]]
+    if isinstance(contrasts, pd.DataFrame):
+        return _numbers(contrasts).reindex(columns=names, fill_value=0.0).to_numpy(dtype=float)
+    return np.eye(len(names))[[names.index(str(name)) for name in given]]
+
+
+def _numbers(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The table, if it holds finite numbers, each column once."""
+    try:
+        finite = np.isfinite(contrasts.to_numpy(dtype=float)).all()
+    except (TypeError, ValueError):
+        finite = False
+    if not finite or contrasts.columns.has_duplicates:
+        raise SettingError("contrasts must hold finite numbers, and each fixed effect in one column only")
+    return contrasts
 
 
 def _denominator(df: Floats) -> float:

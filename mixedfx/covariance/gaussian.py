@@ -65,6 +65,11 @@ class GaussianProblem:
         return cls(operator, cross, space, residuals[order], weights, reml, coefficients)
 
     @cached_property
+    def log_weights(self) -> float:
+        """sum log w."""
+        return float(np.log(self.weights).sum())
+
+    @cached_property
     def response_products(self) -> Parts:
         """D'W0 y, one column."""
         return self.operator.rmatvec((self.weights * self.y)[:, None])
@@ -145,7 +150,7 @@ class GaussianPoint:
         n, p = len(problem.y), problem.layout.p
         logdet_V = (
             n * np.log(self.point.sigma2)
-            - np.log(problem.weights).sum()
+            - problem.log_weights
             + self.system.logdet_e
             + self.system.rest.logdet_random
         )

@@ -14,26 +14,31 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features
+from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
 from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
 from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
-from mixedfx.covariance.likelihood import boundary_names, ranef_frames
+from mixedfx.covariance.likelihood import boundary_names, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
+from mixedfx.covariance.response import Evaluation
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.stopped import why_stopped, why_without_bound
 from mixedfx.design import Design
-from mixedfx.errors import ConvergenceWarning, DataError
+from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, MixedfxError
 from mixedfx.families import Family, get_family
 from mixedfx.linalg.blas import one_blas
+from mixedfx.linalg.curvature import Curvature
+from mixedfx.separation import separated, separation_reason
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
 
 SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
-OUT_OF_PROPORTION = 30.0
-"""On the scale of a linear predictor, where probabilities of 1e-13 lie."""
+LARGEST_LINK = 1.0
+"""Variance of a linear predictor that is not small: 1,000 times as much is beyond probabilities of 1e-13."""
 SEPARATED = 1e-6
 """Loss a row of a fit that tells every response."""
 MEMORY = 8
@@ -88,7 +93,11 @@ def laplace_optimum(
     if nagq > 1:
         check_quadrature(design.predictors.terms, nagq)
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
-    laplace = _maximise(_start(problem, start, fixed_start, design.predictors.fixed_names), problem)
+    names = design.predictors.fixed_names
+    try:
+        laplace = _maximise(_start(problem, start, fixed_start, names), problem)
+    except (ConvergenceError, np.linalg.LinAlgError) as error:
+        raise _explained(error, problem, names) from error
     return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
 
 
@@ -113,6 +122,36 @@ def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: 
             f"'{names[int(np.argmax(reach))]}' most of all), "
             "so that their likelihood has no maximum; leave it out, or merge its categories"
         )
+
+
+def _warn_of_separation(at: LaplacePoint, names: Sequence[str]) -> None:
+    """Where some fixed effects tell the outcomes of some rows, and grew until that made no difference any more."""
+    apart = _separated(at.problem, at.mode.response, names)
+    if apart:
+        warnings.warn(separation_reason(apart), ConvergenceWarning, stacklevel=5)
+
+
+def _explained(error: Exception, problem: LaplaceProblem, names: Sequence[str]) -> MixedfxError:
+    """What to raise where no likelihood could be computed: as a rule fixed effects have no finite estimate."""
+    rows = problem.rows
+    apart = _separated(
+        problem, fixed_effects_fit(rows.X, rows.offset, problem.response, settled=0.0).response, names
+    )
+    if apart:
+        return DataError(separation_reason(apart))
+    if isinstance(error, MixedfxError):
+        return error
+    return ConvergenceError(
+        f"the likelihood could not be computed ({error}); scale the features, or use fewer"
+    )
+
+
+def _separated(problem: LaplaceProblem, response: Evaluation, names: Sequence[str]) -> tuple[str, ...]:
+    """Fixed effects without a finite estimate, where the rows have this curvature."""
+    border = response.border
+    upper = border.upper if border.size else response.d2[:0]
+    curvature = Curvature(response.d2, upper, border.category, border.gap)
+    return separated(list(problem.rows.X.T), curvature, problem.response.weights, names)
 
 
 def _start(
@@ -161,14 +200,16 @@ def _result(
     at = laplace_point(optimum.at)
     problem, space = at.problem, at.problem.space
     varcorr = space.varcorr(at.point, has_sigma=False)
-    why = _why_not(at, optimum)
+    # Laplace's approximation can have a maximum where the likelihood itself rises for ever.
+    why = why_without_bound(design, at.point.matrices, LARGEST_LINK)
+    if not optimum.converged:
+        why = why_stopped(design, at.point.matrices, optimum.predicted_gain, to_explain=LARGEST_LINK)
     if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)
+    _warn_of_separation(at, names)
     errors = np.sqrt(np.maximum(np.diag(covariance.fixed), 0.0))
-    frame = varcorr.to_frame()
-    frame["se"] = np.sqrt(np.maximum(np.diag(covariance.entries), 0.0))
     return CovarianceResult(
         formula=design.spec.formula,
         family=problem.response.family.name,
@@ -180,7 +221,7 @@ def _result(
         thresholds_se=pd.Series(errors[len(names) :], index=edges, name="se") if len(at.alpha) else None,
         ranef=ranef_frames(space.terms, at.b),
         condvar=at.condvar,
-        standard_errors=frame,
+        standard_errors=standard_error_table(varcorr, covariance.entries),
         varcorr_covariance=covariance.entries,
         loglik=optimum.at.loglik,
         converged=optimum.converged,
@@ -190,6 +231,7 @@ def _result(
             "smallest_eigenvalue": covariance.smallest_eigenvalue,
             "largest_eigenvalue": covariance.largest_eigenvalue,
             **_scaled_residuals(at),
+            **fingerprints(design),
             "nagq": nagq,
             "seconds": time.perf_counter() - began,
         },
@@ -209,21 +251,6 @@ def _scaled_residuals(at: LaplacePoint) -> dict[str, Floats]:
     response = at.mode.response
     root = np.sqrt(np.maximum(response.d2, np.finfo(float).tiny))
     return {"scaled_residuals": np.quantile(-response.d1 / root, QUARTILES)}
-
-
-def _why_not(at: LaplacePoint, optimum: Optimum[LaplacePoint] | Optimum[QuadraturePoint]) -> str:
-    """What keeps the covariances from being frozen, with a remedy; "" where all is well."""
-    terms = at.problem.space.terms
-    huge = [t.name for t, S in zip(terms, at.point.matrices, strict=True) if S.max() > OUT_OF_PROPORTION**2]
-    if optimum.converged:
-        return ""
-    remedy = "Centre and scale the features of the random terms, or use fewer of them"
-    if huge:
-        remedy = (
-            f"The variance of factor '{huge[0]}' grows without bound: its levels seem to determine the response; take "
-            "the factor out, or centre and scale its features"
-        )
-    return f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. {remedy}"
 
 
 def threshold_names(design: Design) -> list[str]:

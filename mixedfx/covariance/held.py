@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import LikelihoodPoint, Optimum, maximise
+from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import ParameterSpace
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import LikelihoodPoint
 from mixedfx.covariance.held import Held, Search, information_spread, not_found
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.varcorr import lower_factor
 

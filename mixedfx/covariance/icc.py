@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,6 @@ def _residual_variance(result: CovarianceResult, mean: float | None) -> float:
         return result.varcorr.sigma2
     if result.family != "poisson":
         return LOGISTIC_VARIANCE
-    if mean is None or not mean > 0:
+    if not isinstance(mean, Real) or isinstance(mean, bool) or not 0 < float(mean) < np.inf:
         raise SettingError("the residual variance of counts depends on their mean: pass mean=, above 0")
     return float(np.log1p(1 / mean))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import LikelihoodPoint
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
 Floats = NDArray[np.float64]

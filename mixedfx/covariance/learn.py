@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mixedfx.arguments import check_flag, check_whole_number
 from mixedfx.covariance.averaged import average
 from mixedfx.covariance.generalized import fit_laplace
 from mixedfx.covariance.likelihood import fit_gaussian
@@ -16,6 +17,7 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
+from mixedfx.progress import check_progress
 from mixedfx.sampled_design import sampled_designs
 from mixedfx.subsample import Draw, Subsample
 from mixedfx.varcorr import VarCorr
@@ -32,6 +34,8 @@ METHODS = {
     "cumulative": ("ml",),
 }
 """Which methods learn the covariances of which family; the first is its default."""
+LEAST_DRAWS = 4
+"""A chain: R-hat splits it into halves of two."""
 MOST_POINTS = 100
 """Of adaptive quadrature, as in lme4."""
 
@@ -50,7 +54,7 @@ def learn_covariance(
     draws: int = 1000,
     warmup: int = 1000,
     chains: int = 4,
-    start: VarCorr | None = None,
+    start: VarCorr | CovarianceResult | None = None,
     force: bool = False,
     na: Literal["drop", "raise"] = "drop",
     seed: int = 0,
@@ -88,7 +92,7 @@ def learn_covariance(
     priors, draws, warmup, chains, seed
         Of MCMC (and the seed of the subsample "auto"): see `mixedfx.covariance.nuts.sample_nuts`.
     start
-        Covariances to start from.
+        Covariances to start from: `VarCorr`, or a result that has them.
     force
         Mark the result of MCMC freezable even where its diagnostics say otherwise.
     na
@@ -112,17 +116,21 @@ def learn_covariance(
     method = _check_method(method, chosen)
     _check_nagq(nagq, chosen, method)
     _check_satterthwaite(satterthwaite, chosen, method)
-    settings = _Settings(
-        chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, start, force, seed, progress
-    )
-    if subsample is None:
-        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
+    _check_sampling(priors, draws, warmup, chains, seed)
+    check_flag("force", force)
     if isinstance(subsample, str) and subsample == "auto":
         subsample = Subsample(seed=seed)
-    if not isinstance(subsample, Subsample):
+    if subsample is not None and not isinstance(subsample, Subsample):
         raise SettingError(
             f'subsample must be a Subsample, such as Subsample(n_rows=20_000), "auto" or None, not {subsample!r}'
         )
+    begin = _start(start)
+    check_progress(progress)
+    settings = _Settings(
+        chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, begin, force, seed, progress
+    )
+    if subsample is None:
+        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
     sampled = sampled_designs(formula, data, subsample, family=chosen, weights=weights, na=na)
     fits: dict[int, CovarianceResult] = {}
     for draw in sampled.draws:
@@ -190,13 +198,35 @@ class _Settings:
         )
 
 
-def _check_method(method: str | None, family: Family) -> str:
+def _start(start: object) -> VarCorr | None:
+    varcorr = start.varcorr if isinstance(start, CovarianceResult) else start
+    if varcorr is not None and not isinstance(varcorr, VarCorr):
+        raise SettingError(
+            f"start must be a VarCorr or a result of learn_covariance, not {type(start).__name__}; "
+            "VarCorr.from_frame() reads a table with columns grp, var1, var2, vcov"
+        )
+    return varcorr
+
+
+def _check_sampling(priors: object, draws: object, warmup: object, chains: object, seed: object) -> None:
+    if priors is not None and not isinstance(priors, Mapping):
+        raise SettingError(f"priors is {priors!r}, but must be a mapping such as {{'sd_user': 1.0}}")
+    for name, value, least in (
+        ("draws", draws, LEAST_DRAWS),
+        ("warmup", warmup, 1),
+        ("chains", chains, 1),
+        ("seed", seed, 0),
+    ):
+        check_whole_number(name, value, least)
+
+
+def _check_method(method: object, family: Family) -> str:
     available = METHODS[family.name]
     if method is None:
         return available[0]
-    if method not in available:
+    if not isinstance(method, str) or method not in available:
         hint = ""
-        if method == "reml":
+        if isinstance(method, str) and method == "reml":
             hint = (
                 "; restricted likelihood is defined for gaussian models, use 'ml' (Laplace's approximation)"
             )
@@ -217,7 +247,7 @@ def _check_nagq(nagq: object, family: Family, method: str) -> None:
 
 
 def _check_satterthwaite(satterthwaite: object, family: Family, method: str) -> None:
-    if satterthwaite not in (None, True, False):
+    if satterthwaite is not None and not isinstance(satterthwaite, bool):
         raise SettingError(f"satterthwaite is {satterthwaite!r}, but must be True, False or None")
     if satterthwaite and (method not in LIKELIHOODS or family.name != "gaussian"):
         raise SettingError(

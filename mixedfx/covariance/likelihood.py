@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features, check_fixed_effects, refusing_zero
+from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.moments import equal_shares, rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.satterthwaite import covariance_spread, is_cheap
 from mixedfx.covariance.semidefinite import undetermined
+from mixedfx.covariance.stopped import why_stopped
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceWarning, DataError
 from mixedfx.linalg.blas import one_blas
@@ -108,20 +111,20 @@ def _result(
     space = problem.space
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     if not optimum.converged:
-        why = (
-            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. "
-            "Centre and scale the features of the random terms, or use fewer of them"
+        variance = float(np.var(design.y - design.predictors.offset))
+        why = why_stopped(
+            design,
+            at.point.matrices,
+            optimum.predicted_gain,
+            to_explain=variance,
+            sigma2=at.point.sigma2,
         )
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names = list(design.predictors.fixed_names)
     fixef_covariance = at.beta_covariance()
-    frame = varcorr.to_frame()
-    unknown = undetermined(space, optimum.phi, optimum.gradient, optimum.information)
-    _warn_of_unknown(space, unknown)
-    covariance = entry_covariance(space, optimum.phi, optimum.information)
-    covariance[unknown] = covariance[:, unknown] = np.nan
-    frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    _warn_of_unknown(space, undetermined(space, optimum.phi, optimum.gradient, optimum.information))
+    covariance = entry_covariance(optimum, space)
     return CovarianceResult(
         formula=design.spec.formula,
         family="gaussian",
@@ -131,7 +134,7 @@ def _result(
         fixef_se=pd.Series(np.sqrt(np.diag(fixef_covariance)), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
         condvar=at.condvar(),
-        standard_errors=frame,
+        standard_errors=standard_error_table(varcorr, covariance),
         varcorr_covariance=covariance,
         loglik=at.loglik,
         converged=optimum.converged,
@@ -140,6 +143,7 @@ def _result(
             **optimum_stats(optimum, space, with_sigma=True),
             **scaled_eigenvalues(optimum, space, with_sigma=True),
             "scaled_residuals": np.quantile(at.scaled_residuals, QUARTILES),
+            **fingerprints(design),
             "seconds": seconds,
         },
         n_rows=design.n_rows,
@@ -172,19 +176,25 @@ def ranef_frames(terms: tuple[RandomTerm, ...], b: Mapping[str, Floats]) -> dict
     }
 
 
-def standard_errors(space: ParameterSpace, phi: Floats, information: Floats) -> Floats:
-    """Of each entry of phi from the average information; NaN for entries of a singular block."""
-    return np.sqrt(np.maximum(np.diag(entry_covariance(space, phi, information)), 0.0))
+def standard_error_table(varcorr: VarCorr, covariance: Floats) -> pd.DataFrame:
+    """The frame of `varcorr` with the standard errors ``se`` that the entries' sampling covariance, (n, n), has."""
+    return varcorr.to_frame().assign(se=np.sqrt(np.maximum(np.diag(covariance), 0.0)))
 
 
-def entry_covariance(space: ParameterSpace, phi: Floats, information: Floats) -> Floats:
-    """Sampling covariance of phi, shape (n, n), from the average information; NaN for entries of a singular block."""
+def entry_covariance[P: LikelihoodPoint](optimum: Optimum[P], space: ParameterSpace) -> Floats:
+    """Sampling covariance of the entries, shape (n, n), from the average information.
+
+    NaN for entries of a singular block, and for those of which the data say nothing.
+    """
+    own = slice(space.size)
+    phi, information = optimum.phi[own], optimum.information[own, own]
     point = space.point(phi)
     singular = [
         bool(np.linalg.matrix_rank(S, tol=1e-10 * max(np.trace(S), np.finfo(float).tiny)) < len(S))
         for S in point.matrices
     ]
     inside = np.array([not singular[e.term] for e in space.entries] + [True])
+    inside &= ~undetermined(space, phi, optimum.gradient[own], information)
     covariance = np.full((space.size, space.size), np.nan)
     covariance[np.ix_(inside, inside)] = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
     return covariance

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedfx.arguments import check_whole_number
 from mixedfx.covariance.diagnostics import reasons_not_to_freeze
 from mixedfx.covariance.likelihood import ranef_frames
 from mixedfx.covariance.parameters import ParameterSpace
@@ -34,7 +35,6 @@ from mixedfx.covariance.posterior import (
 from mixedfx.covariance.priors import choose_priors
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design
-from mixedfx.errors import SettingError
 from mixedfx.families import Family
 from mixedfx.progress import reporter
 from mixedfx.varcorr import VarCorr
@@ -89,8 +89,7 @@ def sample_nuts(
         needs.
     """
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
-        if value < least:
-            raise SettingError(f"{name} is {value}; it must be at least {least}")
+        check_whole_number(name, value, least)
     began = time.perf_counter()
     sampled = _sample(design, family, priors, start, draws, warmup, chains, seed, progress)
     space = ParameterSpace.of(design.predictors.terms)

@@ -8,6 +8,7 @@
 | ``predicted_gain`` | half its square: what a further step promises; below 1e-10 where the fit converged |
 | ``smallest_eigenvalue``, ``largest_eigenvalue`` | of the information, scaled to a unit diagonal |
 | ``scaled_residuals`` | minimum, quartiles and maximum of the scaled Pearson residuals (not for ordered categories) |
+| ``response_fingerprint``, ``weights_fingerprint`` | the same for fits to the same data, in any order |
 
 Gradient and eigenvalues are in entries of the covariance factors (`FactorCoordinates`), in which the gradient is zero
 at boundary optima too, and standard errors those with the other parameters held fixed. A smallest eigenvalue near 0
@@ -20,8 +21,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import LikelihoodPoint, Optimum
+from mixedfx.covariance.average_information import Optimum
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
+from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import ParameterSpace
 
 Floats = NDArray[np.float64]

@@ -114,7 +114,7 @@ class LikelihoodProfiles:
         if not optimum.converged:
             raise ConvergenceError(
                 f"the likelihood was not maximised (a further step promises {optimum.predicted_gain:.2g} more), so "
-                "that there is nothing to compare its profile with; centre and scale the features, or use fewer"
+                "that there is nothing to compare its profile with; the warning of learn_covariance says why"
             )
         return cls(design, optimum)
 

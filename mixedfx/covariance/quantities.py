@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -77,8 +77,11 @@ def chosen(table: pd.DataFrame, parameters: str | Sequence[str] | None) -> NDArr
     if parameters is None:
         return np.ones(len(table), dtype=bool)
     own = names(table)
+    given = [parameters] if isinstance(parameters, str) else parameters
+    if not isinstance(given, Iterable) or any(not isinstance(name, str) for name in given):
+        raise SettingError(f"parameters is {parameters!r}; it must be a name or a list of names")
     keep = np.zeros(len(table), dtype=bool)
-    for wanted in [parameters] if isinstance(parameters, str) else parameters:
+    for wanted in given:
         labels = zip(table["grp"], table["parameter"], own, strict=True)
         hit = np.array([wanted in label for label in labels], dtype=bool)
         if not hit.any():

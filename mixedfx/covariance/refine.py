@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_whole_number
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
 from mixedfx.covariance.generalized import threshold_names
@@ -101,6 +102,7 @@ def refine_covariance(
     chosen = get_family(family)
     method = _check_method(method, chosen)
     _check_accuracy(accuracy)
+    check_whole_number("seed", seed, 0)
     start = varcorr.varcorr if isinstance(varcorr, CovarianceResult) else varcorr
     if not isinstance(start, VarCorr):
         raise SettingError(f"varcorr must be a VarCorr or a covariance result, not {type(varcorr).__name__}")
@@ -120,7 +122,7 @@ def _check_method(method: str | None, family: Family) -> str:
     available = ("reml", "ml") if family.name == "gaussian" else ("ml",)
     if method is None:
         return available[0]
-    if method not in available:
+    if not isinstance(method, str) or method not in available:
         raise SettingError(
             f"covariances of family '{family.name}' are refined by {' or '.join(map(repr, available))}, not {method!r}"
         )
@@ -156,7 +158,7 @@ def _refine_gaussian(
     found = search(first, accuracy, report, with_sigma=True)
     optimum = found.optimum
     at, space = optimum.at, optimum.at.problem.space
-    covariance = entry_covariance(space, optimum.phi, optimum.information)
+    covariance = entry_covariance(optimum, space)
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     names = list(design.predictors.fixed_names)
     fixed = pd.DataFrame(at.beta_covariance(), names, names)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.errors import SettingError
 from mixedfx.varcorr import VarCorr, lower_factor
 
 if TYPE_CHECKING:
@@ -198,3 +199,14 @@ class CovarianceResult:
         from mixedfx.covariance.saved import save_covariance
 
         save_covariance(self, folder)
+
+
+def check_fit(fit: object, what: str) -> None:
+    """Raise `SettingError` unless `fit` is a result of stage 1; `what` asks for it."""
+    if not isinstance(fit, CovarianceResult):
+        raise SettingError(f"{what} needs a result of learn_covariance, not {_kind(fit)}")
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{value!r}" if isinstance(value, str | int | float) else f"a {name}"

@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.arguments import as_folder
 from mixedfx.covariance.averaged import read_from
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.csv_tables import read_covariances, read_table
@@ -56,7 +57,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
     >>> load_covariance("runs/covariance").varcorr.factors  # doctest: +SKIP
     ('s', 'd')
     """
-    folder = Path(folder)
+    folder = as_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _with_se(result.varcorr, result.standard_errors).to_csv(folder / COVARIANCES, index=False)
     fixef = pd.DataFrame({"estimate": result.fixef, "se": result.fixef_se})
@@ -138,7 +139,7 @@ def load_covariance(folder: str | Path) -> CovarianceResult:
     VarCorrError
         ``covariances.csv`` was edited into something that is no covariance.
     """
-    folder = Path(folder)
+    folder = as_folder(folder)
     if not (folder / "result.json").is_file():
         raise DataError(
             f"{folder} holds no covariance result (no result.json); give a folder that save() wrote"

@@ -27,8 +27,13 @@ SIGMA2_SHRINK = 0.05
 """One step takes sigma^2 to no less than this share of itself: the quadratic model knows nothing of its pole at 0."""
 GAP = 1e-13
 """Duality gap (in units of log-likelihood) at which the central path ends."""
+MOST_NEWTON_STEPS = 30
+CENTRED = 1e-3
+"""Squared Newton decrement, in units of the barrier, of a point that is near enough to the central path."""
 TO_BOUNDARY = 0.95
 """Share of the way to the boundary that a step along the central path takes at most."""
+SINGULAR = 1e-14
+"""Least eigenvalue, on the scale of the diagonal, of a matrix with some room."""
 LEAST_INFORMATION = 1e-12
 """Least information on a variance with a negative score, relative to its square; of a fit that is not exact it is about
 1 over the number of levels."""
@@ -251,53 +256,61 @@ class _Cone:
         return self.phi[-1] * (1 - SIGMA2_SHRINK) + moved
 
     def inside(self, d: Floats) -> bool:
-        return self.barrier(d) is not None
+        room = not self.with_sigma or self.sigma2_room(d) > 0
+        return room and all(_is_inside(part.at(d)) for part in self.parts)
 
-    def barrier(self, d: Floats) -> float | None:
-        """-sum log det; None outside."""
-        room = self.sigma2_room(d)
-        if room <= 0:
-            return None
-        value = -np.log(room) if self.with_sigma else 0.0
-        for part in self.parts:
-            logdet = _log_determinant(part.at(d))
-            if logdet is None:
-                return None
-            value -= logdet
-        return float(value)
+    def images(self, d: Floats) -> list[Floats] | None:
+        """Each part's directions in the metric of its matrix at d: R' direction R with R R' the inverse.
 
-    def longest(self, d: Floats, step: Floats) -> float:
-        """The multiple of `step` from d, inside, that reaches the boundary."""
-        fall = 0.0
-        if self.with_sigma:
-            fall = -self.units[-1] * step[-1] / self.sigma2_room(d)
+        (m, r, r) each. sigma^2's room is a matrix of one entry. None where a matrix is singular, but for rounding.
+        """
+        images, room = [], self.sigma2_room(d)
         for part in self.parts:
             S = part.at(d)
-            scale = 1.0 / np.sqrt(np.diag(S))
+            diagonal = np.diag(S)
+            if not (diagonal > 0).all():
+                return None
+            scale = 1.0 / np.sqrt(diagonal)
             values, vectors = np.linalg.eigh(S * np.outer(scale, scale))
+            if values[0] <= SINGULAR:
+                return None
             root = scale[:, None] * vectors / np.sqrt(values)
-            fall = max(fall, -np.linalg.eigvalsh(root.T @ part.change(step) @ root)[0])
-        return 1.0 / fall if fall > 0 else np.inf
-
-    def barrier_derivatives(self, d: Floats) -> tuple[Floats, Floats]:
-        """Gradient and Hessian of the barrier in d, inside."""
-        n = len(d)
-        gradient, hessian = np.zeros(n), np.zeros((n, n))
-        for part in self.parts:
-            images = np.linalg.solve(part.at(d), part.directions)
-            gradient[part.columns] = -np.trace(images, axis1=1, axis2=2)
-            m = len(part.columns)
-            products = images.reshape(m, -1) @ images.transpose(0, 2, 1).reshape(m, -1).T
-            hessian[np.ix_(part.columns, part.columns)] = products
+            images.append(root.T @ part.directions @ root)
         if self.with_sigma:
-            share = self.units[-1] / self.sigma2_room(d)
-            gradient[-1], hessian[-1, -1] = -share, share**2
+            if room <= 0:
+                return None
+            images.append(np.full((1, 1, 1), self.units[-1] / room))
+        return images
+
+    @cached_property
+    def columns(self) -> list[NDArray[np.int64]]:
+        """Entries of d that bear on each of the `images`."""
+        own = [part.columns for part in self.parts]
+        return [*own, np.array([len(self.free) - 1])] if self.with_sigma else own
+
+    def barrier_derivatives(self, images: list[Floats]) -> tuple[Floats, Floats]:
+        """Gradient and Hessian in d of the barrier, -sum log det."""
+        n = len(self.free)
+        gradient, hessian = np.zeros(n), np.zeros((n, n))
+        for columns, image in zip(self.columns, images, strict=True):
+            gradient[columns] = -np.trace(image, axis1=1, axis2=2)
+            flat = image.reshape(len(image), -1)
+            hessian[np.ix_(columns, columns)] = flat @ flat.T
         return gradient, hessian
+
+    def changes(self, images: list[Floats], step: Floats) -> Floats:
+        """Numbers e such that the barrier falls by sum log(1 + t e) with t times the step."""
+        return np.concatenate(
+            [
+                np.linalg.eigvalsh(np.tensordot(step[columns], image, 1))
+                for columns, image in zip(self.columns, images, strict=True)
+            ]
+        )
 
     def start(self) -> Floats:
         """A step to the inside of the cone: up by a standard error in every variance whose block is singular."""
         d = np.zeros(len(self.free))
-        singular = {part.term for part in self.parts if _log_determinant(part.matrix) is None}
+        singular = {part.term for part in self.parts if not _is_inside(part.matrix)}
         for a, index in enumerate(self.free):
             if index < len(self.space.entries):
                 entry = self.space.entries[index]
@@ -336,34 +349,59 @@ class _Cone:
 
 def _central_path(cone: _Cone, Q: Floats, s: Floats) -> Floats:
     d = cone.start()
-    value = cone.barrier(d)
+    images = cone.images(d)
     n = len(d)
     mu = max(1.0, float(np.abs(s @ np.linalg.solve(Q, s)))) / n
     while mu * n > GAP:
-        for _ in range(30):
-            assert value is not None
-            gradient, hessian = cone.barrier_derivatives(d)
+        before = np.inf
+        for _ in range(MOST_NEWTON_STEPS):
+            assert images is not None
+            gradient, hessian = cone.barrier_derivatives(images)
             slope = Q @ d - s + mu * gradient
-            # Least squares: where rounding has spoilt the information the matrix can be singular.
-            newton = -np.linalg.lstsq(Q + mu * hessian, slope, rcond=None)[0]
+            newton = -_solved(Q + mu * hessian, slope)
             decrement = -float(slope @ newton)
-            if decrement < 1e-3 * mu:
+            # Near the centre the decrement falls quadratically, unless what is left of it is rounding.
+            if decrement < CENTRED * mu or (decrement < mu and decrement > 0.5 * before):
                 break
-            objective = 0.5 * d @ Q @ d - s @ d + mu * value
-            t = min(1.0, TO_BOUNDARY * cone.longest(d, newton))
-            while t > 1e-12:
-                trial = d + t * newton
-                beyond = cone.barrier(trial)
-                if beyond is not None:
-                    reached = 0.5 * trial @ Q @ trial - s @ trial + mu * beyond
-                    if reached <= objective - 0.1 * t * decrement + 1e-14 * abs(objective):
-                        break
-                t *= 0.5
-            else:
-                break
-            d, value = trial, beyond
+            before = decrement
+            rise, bend = float((Q @ d - s) @ newton), float(newton @ Q @ newton)
+            t = _best_length(rise, bend, mu, cone.changes(images, newton))
+            there = cone.images(d + t * newton)
+            if there is None:  # as near to the boundary as rounding allows
+                return d
+            d, images = d + t * newton, there
         mu *= 0.02
     return d
+
+
+def _best_length(rise: float, bend: float, mu: float, changes: Floats) -> float:
+    """The t that minimises rise t + bend t^2 / 2 - mu sum log(1 + t e), at most `TO_BOUNDARY` of the way there."""
+    fall = -float(changes.min())
+    high = TO_BOUNDARY / fall if fall > 0 else np.inf
+    low, t = 0.0, min(1.0, high)
+    for _ in range(30):
+        shares = changes / (1.0 + t * changes)
+        slope = rise + bend * t - mu * float(shares.sum())
+        if slope < 0 and t == high:
+            break
+        low, high = (t, high) if slope < 0 else (low, t)
+        t_new = t - slope / (bend + mu * float(shares @ shares))
+        if not low < t_new < high:
+            t_new = min(high, 2 * t) if np.isinf(high) or slope < 0 else 0.5 * (low + high)
+        if abs(t_new - t) < 0.01 * t:
+            return t_new
+        t = t_new
+    return t
+
+
+def _solved(A: Floats, b: Floats) -> Floats:
+    """A^-1 b of a positive definite matrix; by least squares where rounding has spoilt that."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(A), np.finfo(float).tiny))
+    scaled = A * np.outer(scale, scale)
+    try:
+        return scale * scipy.linalg.cho_solve(scipy.linalg.cho_factor(scaled, check_finite=False), scale * b)
+    except np.linalg.LinAlgError:
+        return scale * np.linalg.lstsq(scaled, scale * b, rcond=None)[0]
 
 
 def _with_positive_eigenvalues(Q: Floats) -> Floats:
@@ -376,11 +414,10 @@ def _is_variance(entry: Entry) -> bool:
     return entry.i == entry.j
 
 
-def _log_determinant(S: Floats) -> float | None:
-    """None unless S is inside the cone with some room, on the scale of its own standard deviations."""
+def _is_inside(S: Floats) -> bool:
+    """Whether S is positive definite with some room, on the scale of its own standard deviations."""
     diagonal = np.diag(S)
     if not (diagonal > 0).all():
-        return None
+        return False
     scale = np.sqrt(diagonal)
-    values = np.linalg.eigvalsh(S / np.outer(scale, scale))
-    return float(np.log(values).sum() + np.log(diagonal).sum()) if values[0] > 1e-14 else None
+    return bool(np.linalg.eigvalsh(S / np.outer(scale, scale))[0] > SINGULAR)

@@ -128,7 +128,7 @@ def _read(text: str) -> Formula:
             len(text),
             "the formula has no random term; add one for each grouping factor, such as (1 | user)",
         )
-    formula = Formula(text, response, terms, _amalgamate(text, bars))
+    formula = Formula(text, response, terms, _amalgamate(bars))
     both = set(formula.response_columns) & set(formula.columns)
     if both:
         raise formula_error(text, response.at, f"the response '{min(both)}' is also on the right of '~'")
@@ -219,20 +219,15 @@ def _group_name(node: Node) -> str:
     return node.id if isinstance(node, Name) else deparse(node)
 
 
-def _amalgamate(text: str, bars: list[tuple[Group, TermList]]) -> tuple[Bar, ...]:
-    parts: dict[str, list[TermList]] = {}
-    groups: dict[str, Group] = {}
+def _amalgamate(bars: list[tuple[Group, TermList]]) -> tuple[Bar, ...]:
+    """One a factor. ``a:b`` and ``b:a``, which nesting writes, are the same groups: the first name stands for both."""
+    parts: dict[tuple[str, ...], list[TermList]] = {}
+    first: dict[tuple[str, ...], Group] = {}
     for group, terms in bars:
-        for other in groups.values():
-            if other.name != group.name and sorted(other.columns) == sorted(group.columns):
-                raise formula_error(
-                    text,
-                    0,
-                    f"'{other.name}' and '{group.name}' are the same groups; write them in the same order",
-                )
-        groups[group.name] = group
-        parts.setdefault(group.name, []).append(terms)
-    return tuple(Bar(groups[name], tuple(lists)) for name, lists in parts.items())
+        columns = tuple(sorted(group.columns))
+        first.setdefault(columns, group)
+        parts.setdefault(columns, []).append(terms)
+    return tuple(Bar(first[columns], tuple(lists)) for columns, lists in parts.items())
 
 
 def _used(terms: TermList, variable: int) -> bool:

@@ -39,7 +39,8 @@ class GroupLevels:
         int64, rising, shape (J,): each level's combination of part codes as one number, the first column
         varying slowest. For a single column 0..J-1.
     levels
-        Labels, shape (J,): those of the column, or ``"a:A"`` for combinations.
+        Labels, shape (J,): those of the column, or ``"a:A"`` for combinations. A colon within a label of any column but
+        the last is written ``"\\:"`` there, and a backslash twice, so that no two combinations look the same.
     """
 
     group: Group
@@ -144,8 +145,17 @@ def _combined_levels(parts: tuple[pd.Index, ...], keys: NDArray[np.int64]) -> pd
 
 
 def _labels(columns: list[pd.Index]) -> pd.Index:
-    texts = [np.array(level_texts(level), dtype=object) for level in columns]
-    joined = texts[0]
-    for more in texts[1:]:
-        joined = joined + ":" + more
+    texts = [level_texts(level) for level in columns]
+    parts = [np.array(_escaped(own), dtype=object) for own in texts[:-1]]
+    joined = np.array(texts[-1], dtype=object)
+    for part in reversed(parts):
+        joined = part + ":" + joined
     return plain_index(pd.Index(joined))
+
+
+def _escaped(texts: list[str]) -> list[str]:
+    """With colons and backslashes marked: ("p:q", "r") and ("p", "q:r") are two levels."""
+    return [
+        text.replace("\\", "\\\\").replace(":", "\\:") if ":" in text or "\\" in text else text
+        for text in texts
+    ]

@@ -29,10 +29,13 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
         The values cannot be sorted, or are infinite.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
+        _check_labels(column, column.cat.categories)
         return _of_categorical(column)
     text = arrow_text(column)
     if text is not None:
         return number_texts(text)
+    if column.dtype == object:
+        _check_labels(column, column)
     try:
         codes, levels = number_values(lambda rows: plain_values(column.iloc[rows]), len(column))
     except TypeError as error:
@@ -43,6 +46,16 @@ def factorize(column: pd.Series) -> tuple[Codes, pd.Index]:
     if levels.dtype.kind == "f" and not np.isfinite(levels).all():
         raise DataError(f"column '{column.name}' holds infinite values, which cannot be categories")
     return codes, levels
+
+
+def _check_labels(column: pd.Series, values: pd.Series | pd.Index) -> None:
+    """Raise `DataError` for labels made of several values, which an index would take apart."""
+    first = next(iter(values), None)
+    if isinstance(first, tuple | list | dict | set | frozenset):
+        raise DataError(
+            f"column '{column.name}' holds a {type(first).__name__} in each row, such as {first!r}, which cannot be a "
+            "category; make them text, or group by several columns (1 | a:b)"
+        )
 
 
 def _of_categorical(column: pd.Series) -> tuple[Codes, pd.Index]:

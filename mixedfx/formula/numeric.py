@@ -15,6 +15,9 @@ from mixedfx.formula.levels import plain_values
 from mixedfx.formula.tree import Node, columns_of, deparse
 from mixedfx.frames import column
 
+LARGEST = 1e75
+"""Of the numbers of a model; the largest of a column is above 1 over it, so that fourth powers are finite and not 0."""
+
 
 @dataclass(frozen=True, eq=False)
 class Numeric:
@@ -48,11 +51,16 @@ class Numeric:
 
 
 def fit_numeric(node: Node, frame: pd.DataFrame) -> tuple[Numeric, Array]:
-    """Learn the transforms of an expression and compute it, (N, k); raises `DataError` where it is not
-    finite.
+    """Learn the transforms of an expression and compute it, (N, k).
+
+    Raises
+    ------
+    DataError
+        It is not finite somewhere, or so large or small that products with it are not.
     """
     name, state = deparse(node), State()
     values = _compute(name, node, frame, state, learn=True)
+    _check_size(name, values)
     return Numeric(name, node, state), values
 
 
@@ -93,6 +101,21 @@ def _compute(name: str, node: Node, frame: pd.DataFrame, state: State, learn: bo
             "such rows out"
         )
     return values
+
+
+def _check_size(name: str, values: Array) -> None:
+    """Raise `DataError` where products of the numbers would be infinite, or all of them 0."""
+    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    if LARGEST < largest < np.inf:
+        raise DataError(
+            f"'{name}' holds values as large as {largest:.3g}, whose products are beyond floating-point numbers; give "
+            "it other units, so that its values are nearer to 1"
+        )
+    if 0.0 < largest < 1.0 / LARGEST:
+        raise DataError(
+            f"'{name}' holds no value above {largest:.3g} in size, so that products of them are 0 to floating-point "
+            "numbers; give it other units, so that its values are nearer to 1"
+        )
 
 
 def _finite_numbers(frame: pd.DataFrame, source: str) -> Array:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.arguments import check_choice, check_flag, check_whole_number
 from mixedfx.errors import SettingError, SubsampleWarning
 from mixedfx.grouping import Grouping
 from mixedfx.subsample.core import core_rows
@@ -94,18 +95,14 @@ class Subsample:
     stratify: bool = False
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise SettingError(
-                f"subsample strategy {self.strategy!r} is not available; available: {', '.join(STRATEGIES)}"
-            )
+        check_choice("subsample strategy", self.strategy, STRATEGIES)
         _check_count("n_rows", self.n_rows, 2)
         _check_count("n_levels", self.n_levels, 2)
         _check_count("replicates", self.replicates, 1)
         _check_count("seed", self.seed, 0)
         _check_share("fraction", self.fraction, "at most 1", 1.0)
         _check_share("target_se", self.target_se, "below 1, such as 0.1", np.nextafter(1.0, 0.0))
-        if not isinstance(self.stratify, bool):
-            raise SettingError(f"subsample setting stratify is {self.stratify!r}; it must be True or False")
+        check_flag("subsample setting stratify", self.stratify)
         sizes = [name for name in SIZES if getattr(self, name) is not None]
         if len(sizes) > 1:
             raise SettingError(f"subsample settings {' and '.join(sizes)} both give the size; keep one")
@@ -349,7 +346,4 @@ def _check_share(name: str, value: object, limit: str, most: float) -> None:
 def _check_count(name: str, value: object, least: int) -> None:
     if value is None and name != "replicates":
         return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise SettingError(
-            f"subsample setting {name} is {value!r}; it must be a whole number, at least {least}"
-        )
+    check_whole_number(f"subsample setting {name}", value, least)

@@ -18,6 +18,8 @@ from mixedfx.checks.thresholds import Thresholds
 from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.parameters import ParameterSpace
+from mixedfx.datasets import load_verbagg
+from mixedfx.errors import ConvergenceWarning
 from mixedfx.varcorr import VarCorr
 
 
@@ -44,6 +46,22 @@ def test_with_the_data_it_is_reml_on_all_rows(rows_fit: TwoStages, reml: VarCorr
     assert found.distance == pytest.approx(0, abs=1e-6)
     assert found.moves is not None
     assert set(found.moves) == {"user", "item"}
+
+
+def test_a_variance_of_which_reml_knows_nothing_has_no_standard_error() -> None:
+    """Fixed effects tell the treatments apart, here as in stage 1."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"t": np.repeat(list("abc"), 24), "h": np.tile(np.repeat(np.arange(6), 4), 3)})
+    data["y"] = rng.standard_normal(72) + rng.standard_normal(18)[np.repeat(np.arange(18), 4)]
+    formula = "y ~ t + (1 | t/h)"
+    with pytest.warns(ConvergenceWarning, match="nothing of the variance"):
+        cov = learn_covariance(formula, data)
+    coef = estimate_coefficients(formula, data, cov)
+    found = full_data_estimate(cov, coef, stage_two_normal(coef), data, None, Thresholds())
+    assert isinstance(found, FullData)
+    errors = found.standard_errors.set_index("grp")["se"]
+    assert np.isnan(errors["t"])
+    np.testing.assert_allclose(errors, cov.standard_errors.set_index("grp")["se"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -144,10 +162,9 @@ def test_refined_covariances_are_taken(rows_fit: TwoStages) -> None:
 
 
 def test_reasons(rows_fit: TwoStages) -> None:
-    few = estimate(rows_fit, rows_fit.data, thresholds=Thresholds(max_coefficients=10))
-    assert isinstance(few, FullData)
-    assert "60 coefficients" in few.why
-    assert "max_coefficients = 10" in few.why
+    nothing = estimate(rows_fit, None)
+    assert isinstance(nothing, FullData)
+    assert "full data were not given" in nothing.why
     part = estimate(rows_fit, rows_fit.data.iloc[:-1])
     assert isinstance(part, FullData)
     assert "2,699 complete rows" in part.why
@@ -157,7 +174,32 @@ def test_reasons(rows_fit: TwoStages) -> None:
     assert "factor 'user' has other levels" in other.why
 
 
-def test_other_families_have_no_estimate(rows_fit: TwoStages) -> None:
-    found = estimate(replace(rows_fit, coef=replace(rows_fit.coef, family="bernoulli")), rows_fit.data)
-    assert isinstance(found, str)
-    assert "bernoulli" in found
+def test_without_a_dense_matrix_the_estimate_is_the_same(rows_fit: TwoStages) -> None:
+    dense = estimate(rows_fit, rows_fit.data)
+    sampled = estimate(rows_fit, rows_fit.data, thresholds=Thresholds(max_coefficients=10))
+    assert isinstance(dense, FullData)
+    assert isinstance(sampled, FullData)
+    off = (sampled.varcorr.to_frame()["vcov"] - dense.varcorr.to_frame()["vcov"]).abs()
+    assert (off < 0.1 * dense.standard_errors["se"]).all()
+    assert sampled.loglik_gain == pytest.approx(dense.loglik_gain, abs=0.2)
+    assert sampled.distance == pytest.approx(0, abs=1e-6)
+
+
+def test_other_families_by_laplace() -> None:
+    data = load_verbagg()
+    formula = "r2 ~ 1 + Anger + (1 | id) + (1 | item)"
+    cov = learn_covariance(formula, data, family="bernoulli")
+    half = cov.varcorr.to_frame().assign(vcov=lambda frame: frame["vcov"] / 2)
+    coef = estimate_coefficients(formula, data, VarCorr.from_frame(half), family="bernoulli")
+    second = stage_two_normal(coef)
+    found = full_data_estimate(cov, coef, second, data, None, Thresholds())
+    assert isinstance(found, FullData)
+    np.testing.assert_allclose(found.varcorr.to_frame()["vcov"], cov.varcorr.to_frame()["vcov"], rtol=0.02)
+    np.testing.assert_allclose(found.standard_errors["se"], cov.standard_errors["se"], rtol=0.1)
+    assert found.loglik_gain is not None
+    assert found.loglik_gain > 5
+    assert found.moves is not None
+    assert found.moves["id"] > 0.1
+    assert found.distance is None
+    nothing = full_data_estimate(cov, coef, second, None, None, Thresholds())
+    assert nothing == "the full data were not given (data=)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import goldens
 import numpy as np
@@ -94,3 +96,36 @@ def test_what_cannot_be_compared() -> None:
         mfx.compare_models(fit, restricted)
     with pytest.raises(error, match="170 complete rows"):
         mfx.compare_models(fit, restricted, data=data.iloc[:170])
+
+
+def test_fits_to_other_data_of_the_same_size_are_refused(tmp_path: Path) -> None:
+    data = goldens.data("sleepstudy").assign(w=np.linspace(1, 2, 180))
+    formula = "Reaction ~ 1 + (1 | Subject)"
+    fit = ml(formula, data)
+    other = ml(formula, data.assign(Reaction=data["Reaction"] + (data["Days"] == 3)))
+    with pytest.raises(mfx.errors.SettingError, match="different data: the values of the response differ"):
+        mfx.compare_models(fit, other)
+    other.save(tmp_path)
+    with pytest.raises(mfx.errors.SettingError, match="the values of the response differ"):
+        mfx.compare_models(fit, mfx.load_covariance(tmp_path))
+    weighted = mfx.learn_covariance(formula, data, method="ml", weights="w")
+    with pytest.raises(mfx.errors.SettingError, match="the weights differ"):
+        mfx.compare_models(fit, weighted)
+    # The order of the rows is of no account.
+    shuffled = ml("Reaction ~ 1 + Days + (1 | Subject)", data.sample(frac=1.0, random_state=0))
+    assert mfx.compare_models(fit, shuffled)["df"].iloc[1] == 1
+
+
+def test_a_larger_model_that_was_not_maximised_is_named() -> None:
+    data = goldens.data("sleepstudy")
+    small = ml("Reaction ~ 1 + Days + (1 | Subject)", data)
+    large = ml("Reaction ~ 1 + Days + (1 + Days | Subject)", data)
+    short = replace(large, loglik=small.loglik - 0.5)
+    with pytest.warns(
+        mfx.errors.ConvergenceWarning, match=r"model 2 contains model 1.*0\.5 lower.*another start"
+    ):
+        table = mfx.compare_models(small, short)
+    assert table["chisq"].iloc[1] == 0
+    # Of models that do not contain each other either may be the better one.
+    apart = ml("Reaction ~ 1 + (1 + Days | Subject)", data)
+    mfx.compare_models(small, replace(apart, loglik=small.loglik - 0.5))

@@ -157,7 +157,7 @@ def test_data_that_do_not_fit(
 def test_settings(data: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="the data have no rows"):
         build_design("y ~ x + (1 | user)", data[:0])
-    with pytest.raises(SettingError, match="na must be 'drop' or 'raise', not 'omit'"):
+    with pytest.raises(SettingError, match="na is 'omit'; available: 'drop', 'raise'"):
         build_design("y ~ x + (1 | user)", data, na="omit")  # pyright: ignore[reportArgumentType]
     with pytest.raises(SettingError, match="unknown family 'normal'"):
         build_design("y ~ x + (1 | user)", data, family="normal")
@@ -194,3 +194,26 @@ def test_memory_of_intercept_only_models() -> None:
     assert not design.predictors.has_offset
     assert stays < 10 * n
     assert peak < 18 * n
+
+
+@pytest.mark.parametrize("bars", ["(1 | a/b) + (0 + x | a:b)", "(1 | b:a) + (1 | a) + (0 + x | a:b)"])
+def test_terms_on_the_same_combinations_are_one_factor(data: pd.DataFrame, bars: str) -> None:
+    """Nesting writes ``b:a``; whoever adds a term may write ``a:b``."""
+    nested = data.rename(columns={"item": "a", "kind": "b"})
+    design = build_design(f"y ~ 1 + {bars}", nested)
+    assert [(term.name, term.names) for term in design.predictors.terms] == [
+        ("b:a", ("(Intercept)", "x")),
+        ("a", ("(Intercept)",)),
+    ]
+    assert not design.predictors.terms[0].free[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1e200, "values as large as .*e.200"), (1e-200, "no value above .*e-2")]
+)
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | user)", "y ~ 1 + (1 + x | user)"])
+def test_numbers_too_large_or_small_to_multiply(
+    data: pd.DataFrame, factor: float, words: str, formula: str
+) -> None:
+    with pytest.raises(DataError, match=f"'x' holds {words}.*other units"):
+        build_design(formula, data.assign(x=data["x"] * factor))

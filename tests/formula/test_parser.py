@@ -64,7 +64,6 @@ REFUSED = {
     "y ~ (1 | g * h)": "'*' cannot stand in a group",
     "y ~ (1 | g | h)": "must stand in round brackets",
     "y ~ (1 + offset(x) | g)": "offset cannot stand in a bar term",
-    "y ~ (1 | a:b) + (0 + x | b:a)": "'a:b' and 'b:a' are the same groups",
     # terms and transforms
     "y ~ 2 + (1 | g)": "the number 2 cannot be a term",
     "y ~ 2 * x + (1 | g)": "a number cannot be combined by '*'",

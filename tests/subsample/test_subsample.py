@@ -142,7 +142,7 @@ def test_connectivity() -> None:
     [
         (
             {"strategy": "users"},
-            "'users' is not available; available: levels, rows, per-factor, two-way, core",
+            "strategy is 'users'; available: 'levels', 'rows', 'per-factor', 'two-way', 'core'",
         ),
         ({"target_se": 0}, "target_se is 0"),
         ({"target_se": 1.0}, "target_se is 1.0"),

@@ -61,11 +61,7 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
         optimum = climb(at, with_sigma=with_sigma)
         information = optimum.information
         errors = monte_carlo_errors(optimum.at.gradients(), information)
-        se = np.sqrt(
-            np.diag(
-                entry_covariance(space, optimum.phi[: space.size], information[: space.size, : space.size])
-            )
-        )
+        se = np.sqrt(np.diag(entry_covariance(optimum, space)))
         relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
         found = Search(optimum, probes, errors, relative)
         report("Refining", optimum.iterations, None, f"{probes} probes, Monte Carlo error {relative:.1e}")

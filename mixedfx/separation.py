@@ -7,11 +7,13 @@ effects have their prior and are never concerned.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.coefficients.problem import Problem
-from mixedfx.coefficients.projection import Projection
+from mixedfx.linalg.curvature import Curvature
+from mixedfx.row_chunks import row_chunks
 
 Floats = NDArray[np.float64]
 
@@ -22,32 +24,44 @@ REACH = 10.0
 ROWS_AT_ONCE = 100_000
 
 
-def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the fixed effects in directions along which the rows have no curvature left; empty as a rule."""
-    layout, curvature = problem.layout, at.reduction.curvature
-    n_fixed = layout.n_rest - layout.beta_start
-    finite = np.isfinite(at.objective) and np.isfinite(at.squares).all()
-    if problem.family.has_sigma or n_fixed == 0 or not finite:
+def separated(
+    columns: Sequence[NDArray | None], curvature: Curvature, weights: Floats, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Names of the fixed effects in directions along which the rows have no curvature left; empty as a rule.
+
+    Parameters
+    ----------
+    columns
+        Of the fixed effects, shape (N,) each; None for the column of ones.
+    curvature
+        Of the rows' losses where a solver stopped, weights included.
+    weights
+        Shape (N,), or empty for 1.
+    names
+        Of the columns.
+    """
+    n, p, m = len(curvature.omega), len(columns), len(curvature.gap)
+    if p == 0:
         return ()
-    weighted, plain = np.zeros((n_fixed, n_fixed)), np.zeros((n_fixed, n_fixed))
-    weighted[layout.p :, layout.p :] = curvature.gap
-    columns = [layout.feature(int(c)) if c >= 0 else None for c in layout.fixed_columns]
+    weighted, plain = np.zeros((p + m, p + m)), np.zeros((p + m, p + m))
+    weighted[p:, p:] = curvature.gap
     # One row far out would be all that counts in x'x, and such a row is always fitted without an error.
     reach = [np.inf if c is None else _typical(c) * REACH for c in columns]
-    for first in range(0, layout.n_rows, ROWS_AT_ONCE):
-        rows = slice(first, min(first + ROWS_AT_ONCE, layout.n_rows))
+    for rows in row_chunks(n, ROWS_AT_ONCE):
         # An average of l'' over the weights, which may be of any size.
-        weights = problem.weights[rows] if len(problem.weights) else np.float64(1.0)
-        omega = curvature.omega[rows] / weights
-        X = np.zeros((len(omega), n_fixed))
+        own = weights[rows] if len(weights) else np.float64(1.0)
+        omega = curvature.omega[rows] / own
+        X = np.zeros((len(omega), p + m))
         for i, column in enumerate(columns):
             X[:, i] = 1.0 if column is None else np.clip(column[rows], -reach[i], reach[i])
         parts = [(omega, X)]
         if curvature.has_thresholds:
             category = curvature.category[rows].astype(np.int64)
-            upper = curvature.upper[rows] / weights
-            parts = [_with_threshold(X, weight, at, layout.p) for weight, at in
-                     ((upper, category), (omega - upper, category - 1))]  # fmt: skip
+            upper = curvature.upper[rows] / own
+            parts = [
+                _with_threshold(X, weight, at, p)
+                for weight, at in ((upper, category), (omega - upper, category - 1))
+            ]
         for weight, D in parts:
             weighted += D.T @ (weight[:, None] * D)
             plain += D.T @ D
@@ -55,14 +69,14 @@ def separated(problem: Problem, at: Projection, names: tuple[str, ...]) -> tuple
     values, vectors = np.linalg.eigh(plain / _outer(plain))
     root = vectors / np.sqrt(np.maximum(values, 1e-12))
     shares, directions = np.linalg.eigh(root.T @ (weighted / _outer(plain)) @ root)
-    found = np.zeros(n_fixed, dtype=bool)
+    found = np.zeros(p + m, dtype=bool)
     for share, direction in zip(shares, (root @ directions).T, strict=True):
-        if share * layout.n_rows < NOTHING_LEFT:
+        if share * n < NOTHING_LEFT:
             found |= np.abs(direction) > 0.1 * np.abs(direction).max()
     return tuple(name for name, is_in in zip(names, found, strict=False) if is_in)
 
 
-def _typical(column: Floats) -> float:
+def _typical(column: NDArray) -> float:
     """Median size of the values that are not 0, from at most some ROWS_AT_ONCE rows."""
     some = np.abs(column[:: max(len(column) // ROWS_AT_ONCE, 1)])
     return float(np.median(some[some > 0])) if (some > 0).any() else np.inf
