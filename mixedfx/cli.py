@@ -1,7 +1,7 @@
 """The command line: ``mixedfx run JOB.toml``, one command a step, and ``mixedfx predict``.
 
 Exit status: 0; 2 for an error that says what to do (bad setting, bad data, covariances that could not be
-frozen); 3 where the run is complete but its verdict is "fail".
+frozen); 3 where the run is complete but its verdict, or that of one of its models, is "fail".
 """
 
 from __future__ import annotations
@@ -126,12 +126,16 @@ def _run(job: Path, output: Path | None, until: str, resume: bool, quiet: bool, 
     with _errors_shown(debug):
         _log_to_stderr(logging.WARNING if quiet else logging.INFO)
         from mixedfx.pipeline.conclusion import conclusion
-        from mixedfx.pipeline.config import load_job
+        from mixedfx.pipeline.config import load_jobs
         from mixedfx.pipeline.runner import run_job
 
-        results = run_job(load_job(job), output, resume=resume, until=until, progress=not quiet)
-        typer.echo(conclusion(results))
-    if results.status == "fail":
+        statuses = []
+        for name, own in load_jobs(job).items():
+            folder = None if output is None else output / name
+            results = run_job(own, folder, resume=resume, until=until, progress=not quiet)
+            typer.echo(f"{name}: {own.formula}\n{conclusion(results)}\n" if name else conclusion(results))
+            statuses.append(results.status)
+    if "fail" in statuses:
         raise typer.Exit(FAILED_VERDICT)
 
 

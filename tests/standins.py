@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from mixedfx import datasets
+from mixedfx.checks.standing_out import COLUMNS
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.varcorr import VarCorr
 
@@ -137,7 +138,15 @@ class Comparison:
             "status": [self.status, "ok"],
             "says": ["slope of stage 2 on stage 1 0.99", "stage 2 converged"],
         }
-        return pd.DataFrame(findings)
+        return pd.DataFrame(findings).set_index("checked")
+
+    held_out: None = None
+
+    @property
+    def standing_out(self) -> pd.DataFrame:
+        says = "user 2: y is 0.5 lower than at an average level, all else equal (90% interval -0.7 to -0.3); 10 rows"
+        row = ["user", "(Intercept)", 2, -0.5, -0.7, -0.3, 10, says]
+        return pd.DataFrame([row], columns=COLUMNS)
 
     def plot_stages(self) -> Any:
         """Stage 1 against stage 2.

@@ -58,6 +58,19 @@ def test_run_ends_with_what_was_learned(job_file: Path, stages: Stages) -> None:
     assert stages.calls == ["covariance", "coefficients", "check"]
 
 
+def test_models_of_a_file_run_one_after_the_other(job_file: Path, stages: Stages) -> None:
+    text = job_file.read_text()
+    models = "".join(f'[[model]]\nname = "{name}"\nformula = "{FORMULA}"\n' for name in ("one", "two"))
+    job_file.write_text(text.partition("\n")[2] + models)
+    done = invoke("run", job_file, "--output", "both")
+    assert done.exit_code == 0, done.output
+    assert f"one: {FORMULA}\nCovariances" in done.stdout
+    assert stages.calls == ["covariance", "coefficients", "check"] * 2
+    assert sorted(path.parent.name for path in Path("both").glob("*/report.html")) == ["one", "two"]
+    stages.status = "fail"
+    assert invoke("run", job_file, "--output", "both").exit_code == 3
+
+
 def test_quiet_prints_the_result_only(job_file: Path, stages: Stages) -> None:
     done = invoke("run", job_file, "--quiet", "--output", "elsewhere")
     assert done.stderr == ""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm, t
+from scipy.stats import chi2, kstwo, norm, t
 
 Floats = NDArray[np.float64]
 
@@ -57,6 +57,24 @@ def spread(z: Floats) -> Estimate:
 def share_inside(lower: Floats, upper: Floats, mean: Floats, sd: Floats) -> Floats:
     """Share of the draws from N(mean, sd^2) that are between two bounds; all (J,)."""
     return norm.cdf((upper - mean) / sd) - norm.cdf((lower - mean) / sd)
+
+
+def shares_below(bound: Floats, mean: Floats, sd: Floats) -> Floats:
+    """Mean over the levels, the first axis, of the share of the draws from N(mean, sd^2) below a bound; all (J, q)."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where a variance in Sigma is 0
+        return norm.cdf((bound - mean) / sd).mean(axis=0)
+
+
+def uniformity(shares: Floats, probabilities: Floats, n_levels: int) -> Estimate:
+    """How far a PIT is from uniform: the largest distance between shares and probabilities; 0 is expected.
+
+    The p-value is Kolmogorov and Smirnov's for one draw a level. The shares are averages over the draws of each
+    level, which vary less, so that chance takes them as far more seldom than it says.
+    """
+    distance = np.abs(shares - probabilities)
+    value = float(distance.max())
+    at = float(probabilities[distance.argmax()])
+    return Estimate(value, float(np.sqrt(at * (1 - at) / n_levels)), float(kstwo.sf(value, n_levels)))
 
 
 def coverage(inside: Floats, expected: float) -> Estimate:

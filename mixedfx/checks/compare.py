@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
@@ -12,14 +13,22 @@ from mixedfx.checks.convergence import check_convergence
 from mixedfx.checks.covariance_checks import check_covariances
 from mixedfx.checks.covariance_table import covariance_table
 from mixedfx.checks.finding import Finding, table, worst
-from mixedfx.checks.fixed_effects import check_fixed_effects, fixed_effects_table
+from mixedfx.checks.fixed_effects import (
+    LEAST_ERROR,
+    LEAST_ERROR_LAPLACE,
+    check_fixed_effects,
+    fixed_effects_table,
+)
 from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.holdout import HeldOut, check_holdout, score_holdout
 from mixedfx.checks.level_checks import check_levels
 from mixedfx.checks.levels import CoefficientLevels, compare_levels
+from mixedfx.checks.loo import check_leave_one_out, leave_one_out
+from mixedfx.checks.predictive import Predictive, check_predictive, predictive_checks
 from mixedfx.checks.report import report
 from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
-from mixedfx.checks.stage_one import StageOne, stage_one_fits
+from mixedfx.checks.stage_one import StageOne, largest_fit, stage_one_fits
+from mixedfx.checks.standing_out import standing_out
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
 from mixedfx.coefficients.result import CoefficientsResult
@@ -51,6 +60,8 @@ class Comparison:
         What all rows say of Sigma, or why that is not known.
     held_out
         Scores of held-out rows, None where none were given.
+    predictive
+        Posterior predictive checks of stage 2, or why there are none.
     thresholds
         The limits that were used.
     """
@@ -64,6 +75,7 @@ class Comparison:
     covariances: pd.DataFrame
     full_data: FullData | str
     held_out: HeldOut | None
+    predictive: tuple[Predictive, ...] | str
     thresholds: Thresholds
 
     @property
@@ -90,6 +102,11 @@ class Comparison:
     def _repr_html_(self) -> str:
         return report(self)._repr_html_()
 
+    @cached_property
+    def standing_out(self) -> pd.DataFrame:
+        """The levels furthest from their factor's mean, in sentences: see `mixedfx.checks.standing_out`."""
+        return standing_out(self.coefficients, stage_two_normal(self.coefficients))
+
     @property
     def data(self) -> DataTree:
         """Both stages as groups of one tree, with aligned coordinates."""
@@ -98,31 +115,116 @@ class Comparison:
         return comparison_tree(self)
 
     def plot_covariances(self) -> Figure:
-        """Covariances of stage 1, frozen and on all rows."""
+        """Covariances of stage 1, frozen and on all rows.
+
+        A panel an entry of Sigma, with 90 % intervals; a posterior is drawn as a density. The vertical line is the
+        frozen value, which stage 2 used. Where it lies outside the interval of all rows, the checks say whether that
+        is far enough to matter.
+        """
         from mixedfx.checks.plots.covariances import plot_covariances
 
         return plot_covariances(self)
 
     def plot_fixed_effects(self) -> Figure:
-        """Fixed effects of stage 2 less those of stage 1."""
+        """Fixed effects of stage 2 less those of stage 1.
+
+        In standard errors of stage 1. The grey bars hold 90 % of the differences that the further rows of stage 2 make
+        by chance.
+        """
         from mixedfx.checks.plots.fixed_effects import plot_fixed_effects
 
         return plot_fixed_effects(self)
 
     def plot_stages(self) -> Figure:
-        """Conditional modes of stage 2 against stage 1."""
+        """Conditional modes of stage 2 against stage 1.
+
+        The full line is y = x, where shrinkage is the same; the dashed one has the slope of stage 2 on stage 1. Levels
+        that moved away from 0 had been shrunk for want of rows. Darker points are levels that stage 2 knows more of: V
+        is their posterior variance, Σ the frozen one. Beyond 2,000 levels a density takes the place of points.
+        """
         from mixedfx.checks.plots.stages import plot_stages
 
         return plot_stages(self)
 
     def plot_shrinkage(self) -> Figure:
-        """Shrinkage of levels against their number of rows."""
+        """Shrinkage of levels against their number of rows.
+
+        1 − V / Σ, with V a level's posterior variance: at 0 it is shrunk all the way to the mean, at 1 not at all.
+        """
         from mixedfx.checks.plots.shrinkage import plot_shrinkage
 
         return plot_shrinkage(self)
 
+    def plot_pit(self) -> Figure:
+        """Ranks of stage 2's draws in stage 1's distribution (PIT).
+
+        The line is the share of stage 2's draws below stage 1's quantiles, less that quantile's probability. It stays
+        in the grey band, all along, in 95 % of the cases where the stages agree (Säilynoja, Bürkner & Vehtari 2022,
+        Statistics and Computing 32). A fall through the middle means that stage 1's intervals are too narrow, a rise
+        that they are too wide, a hump or hollow that stage 2 moved to one side.
+        """
+        from mixedfx.checks.plots.pit import plot_pit
+
+        return plot_pit(self)
+
+    def plot_ranef(self) -> Figure:
+        """Conditional modes of stage 2 in their order, with 90 % intervals.
+
+        Beyond 30 levels the order runs from the left to the right, and beyond 100 the intervals are those of 100 levels
+        at even distances. The dashed lines hold 90 % of the levels by the frozen Sigma, before any data.
+        """
+        from mixedfx.checks.plots.ranef import plot_ranef
+
+        return plot_ranef(self)
+
+    def plot_correlations(self) -> Figure:
+        """Correlated coefficients: ellipses that hold 90 % of the levels.
+
+        By the Sigma of stage 1 and of all rows; a panel a pair of coefficients. Grey are the conditional modes of stage
+        2, which are shrunk and therefore lie closer together than Sigma says; thin lines are draws of stage 1's
+        posterior.
+        """
+        from mixedfx.checks.plots.correlations import plot_correlations
+
+        return plot_correlations(self)
+
+    def plot_activity(self) -> Figure:
+        """Rows of the levels, in stage 1's sample and in all data.
+
+        The share of levels with at least so many rows. The curve of stage 1 is of the levels that its sample holds.
+        """
+        from mixedfx.checks.plots.activity import plot_activity
+
+        return plot_activity(self)
+
+    def plot_predictive(self) -> Figure:
+        """Data beside data that the fit would give.
+
+        Marks are the data; grey is 90 % of what data from the fit would show. Of classes and counts their shares; of
+        probabilities the mean response among rows with like predictions; of a gaussian response the quantiles of its
+        standardised residuals, less the normal ones.
+        """
+        from mixedfx.checks.plots.predictive import plot_predictive
+
+        return plot_predictive(self)
+
+    def plot_traces(self) -> Figure:
+        """Traces and ranks of stage 1's chains.
+
+        Left: the draws of each chain in their order. Right: how the ranks of each chain's draws among all are spread;
+        chains that agree keep near the horizontal line (Vehtari et al. 2021, Bayesian Analysis 16). Of more than twelve
+        entries those with the largest R-hat are shown.
+        """
+        from mixedfx.checks.plots.traces import plot_traces
+
+        return plot_traces(self)
+
     def plot_convergence(self) -> Figure:
-        """Convergence of both stages."""
+        """Convergence of both stages.
+
+        Newton and conjugate-gradient iterations of stage 2, and R-hat and effective sizes of stage 1 where it has
+        chains.
+        """
         from mixedfx.checks.plots.convergence import plot_convergence
 
         return plot_convergence(self)
@@ -148,7 +250,8 @@ def compare_stages(
     data
         The rows that stage 2 was fitted to. With them the covariances are estimated on all rows, in steps from the
         frozen ones to the maximum of the likelihood (other families than the gaussian: Laplace's); without them, for
-        gaussian models, one step towards that estimate is taken from stage 2's conditional modes.
+        gaussian models, one step towards that estimate is taken from stage 2's conditional modes. They are also what
+        the predictive checks, PSIS-LOO and the effects without shrinkage, which held-out rows are scored with, need.
     holdout
         Rows that neither stage saw, to be predicted.
     refined
@@ -174,7 +277,7 @@ def compare_stages(
     Notes
     -----
     What is compared with what, and why (Var(b2 - b1) = V1 - V2, slope of stage 2 on stage 1, coverage of draws), stands
-    in `mixedfx.checks.agreement`, `levels`, `fixed_effects`, `full_data` and `holdout`.
+    in `mixedfx.checks.agreement`, `levels`, `fixed_effects`, `full_data`, `holdout`, `predictive` and `loo`.
 
     Examples
     --------
@@ -192,7 +295,9 @@ def compare_stages(
     fixed = _fixed_effects(cov, coef, fits, second)
     full = full_data_estimate(cov, coef, second, data, refined, chosen)
     covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)
-    held_out = None if holdout is None else score_holdout(coef, holdout)
+    largest = largest_fit(fits)
+    held_out = None if holdout is None else score_holdout(coef, holdout, largest, data)
+    predictive = predictive_checks(coef, data)
     same = refined is None and len(coef.mixture.components) == 1
     findings = (
         *check_convergence(cov, coef, covariances, chosen),
@@ -200,8 +305,12 @@ def compare_stages(
         *check_levels(levels, chosen),
         *check_covariances(covariances, full, chosen, same=same),
         *check_holdout(held_out, chosen),
+        *check_predictive(predictive, chosen),
+        *check_leave_one_out(leave_one_out(largest, coef, data)),
     )
-    return Comparison(cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, chosen)
+    return Comparison(
+        cov, coef, refined, findings, fixed, tuple(levels), covariances, full, held_out, predictive, chosen
+    )
 
 
 def _check_types(cov: object, coef: object, refined: object, thresholds: object) -> None:
@@ -229,8 +338,9 @@ def _fixed_effects(
     cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne], second: StageNormal
 ) -> pd.DataFrame:
     """Stage 1's are those of its largest fit."""
-    largest = max(fits.values(), key=lambda first: first.result.n_rows)
+    largest = largest_fit(fits)
     gained = None
     if largest.normal is not None:
         gained = largest.normal.fixef_se() ** 2 - second.fixef_se() ** 2
-    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained)
+    least = LEAST_ERROR if cov.family == "gaussian" else LEAST_ERROR_LAPLACE
+    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained, least)

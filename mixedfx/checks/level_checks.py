@@ -9,7 +9,7 @@ import numpy as np
 from mixedfx.checks import agreement
 from mixedfx.checks.agreement import Estimate
 from mixedfx.checks.finding import Finding, Status, skipped
-from mixedfx.checks.levels import INTERVAL, CoefficientLevels
+from mixedfx.checks.levels import INTERVAL, PROBABILITIES, CoefficientLevels
 from mixedfx.checks.remedies import LABELS, REFINE
 from mixedfx.checks.thresholds import Thresholds, grade
 
@@ -17,14 +17,15 @@ PART = "levels"
 SLOPE = "slope of stage 2 on stage 1"
 SPREAD = "root mean square z-score"
 COVERAGE = f"stage-2 draws inside stage 1's {INTERVAL:.0%} interval"
+UNIFORMITY = "distance of the PIT from uniform"
 CORRELATION = "correlation of the stages"
 UNRELATED = 0.3
 """A slope below this is no matter of shrinkage: labels must be wrong."""
 
 
 def check_levels(compared: Sequence[CoefficientLevels], thresholds: Thresholds) -> list[Finding]:
-    """Slope, z-scores, coverage and correlation of every random coefficient."""
-    tests = 3 * max(len(compared), 1)
+    """Slope, z-scores, coverage, uniformity and correlation of every random coefficient."""
+    tests = 4 * max(len(compared), 1)
     findings: list[Finding] = []
     for levels in compared:
         findings += _check(levels, thresholds, tests)
@@ -45,6 +46,9 @@ def _check(levels: CoefficientLevels, thresholds: Thresholds, tests: int) -> lis
         findings.append(_spread(name, agreement.spread(known["z"].to_numpy()), thresholds, tests))
         inside = agreement.coverage(known["inside"].to_numpy(), INTERVAL)
         findings.append(_coverage(name, inside, thresholds, tests))
+        if levels.pit is not None and np.isfinite(levels.pit).all():
+            uniform = agreement.uniformity(levels.pit, PROBABILITIES, levels.pit_levels)
+            findings.append(_uniformity(name, uniform, thresholds, tests))
     else:
         findings.append(skipped(PART, name, SPREAD, levels.why or "too few levels have standard deviations"))
     findings.append(_correlation(levels))
@@ -86,6 +90,21 @@ def _coverage(name: str, inside: Estimate, thresholds: Thresholds, tests: int) -
         says += f": they are too {'narrow' if inside.value < INTERVAL else 'wide'}"
         remedy = LABELS if status == "fail" else REFINE
     return _finding(name, COVERAGE, status, says, inside, INTERVAL, thresholds.coverage[0], remedy)
+
+
+def _uniformity(name: str, uniform: Estimate, thresholds: Thresholds, tests: int) -> Finding:
+    status = grade(uniform.value, thresholds.pit, uniform.p_value * tests, thresholds)
+    says = (
+        f"ranks of stage 2's draws in stage 1 differ from uniform by at most {uniform.value:.2g} for {name}"
+    )
+    remedy = ""
+    if status != "ok":
+        says = (
+            f"ranks of stage 2's draws of {name} in stage 1's distribution are not uniform: up to {uniform.value:.0%} "
+            "of them are on another side of a quantile than they should be"
+        )
+        remedy = LABELS if status == "fail" else REFINE
+    return _finding(name, UNIFORMITY, status, says, uniform, 0.0, thresholds.pit[0], remedy)
 
 
 def _correlation(levels: CoefficientLevels) -> Finding:

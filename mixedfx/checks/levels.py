@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mixedfx.checks.agreement import share_inside
+from mixedfx.checks.agreement import share_inside, shares_below
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 INTERVAL = 0.9
+PROBABILITIES = np.arange(1, 100) / 100
+"""Where the distribution of stage 2's draws among stage 1's quantiles is looked at."""
+MOST_IN_PIT = 5000
+"""Of more levels a random sample is drawn for that."""
 LEAST_ERROR = 0.1
 """Standard deviation of b2 - b1 that is allowed for in any case, in those of stage 1. A level that has no further rows
 in stage 2 should not move at all, but does a little: stage 1's modes are at its own Sigma (means over the posterior of
-Sigma), its means have Monte Carlo error, and its means are not modes where the response is not gaussian."""
+Sigma), its means have Monte Carlo error."""
+LEAST_ERROR_LAPLACE = 0.25
+"""The same for families other than gaussian: stage 1's modes are at fixed effects that maximise Laplace's likelihood,
+or are means of a skewed posterior, and stage 2's are the joint mode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,11 @@ class CoefficientLevels:
         Levels that stage 1 and stage 2 have.
     why
         Why there are no standard deviations; empty where there are.
+    pit
+        Share of stage 2's draws below stage 1's quantile at each of `PROBABILITIES`, averaged over levels, of the same
+        deviations as z; these shares are the probabilities where the stages agree. None where not known.
+    pit_levels
+        Levels it rests on.
     """
 
     factor: str
@@ -59,6 +71,8 @@ class CoefficientLevels:
     sd_random: float
     n_levels: tuple[int, int]
     why: str = ""
+    pit: Floats | None = None
+    pit_levels: int = 0
 
     @property
     def name(self) -> str:
@@ -83,27 +97,47 @@ def compare_levels(
     modes2 = coef.ranef[factor]
     modes1 = first.result.ranef[factor][list(modes2.columns)]
     common = modes2.index[modes2.index.isin(modes1.index)]
-    uncertainty: dict[str, Floats] = {}
+    uncertainty, pit = _Uncertainty({}), None
     if len(common) > 1:
         uncertainty = _uncertainty(factor, modes1.loc[common], modes2.loc[common], first, second)
+        pit = uncertainty.pit
     matrix = coef.varcorr.block(factor).matrix
     out = []
     for a, name in enumerate(modes2.columns):
         table = pd.DataFrame({"mode1": modes1.loc[common, name], "mode2": modes2.loc[common, name]})
         for column in ("sd1", "sd2", "z", "inside"):
-            table[column] = uncertainty[column][:, a] if column in uncertainty else np.nan
+            table[column] = uncertainty.columns[column][:, a] if column in uncertainty.columns else np.nan
         table["rows1"] = np.nan if first.normal is None else first.normal.rows(factor, common)
         table["rows2"] = second.rows(factor, common)
         sizes = (len(modes1), len(modes2))
         sd_random = float(np.sqrt(matrix[a, a]))
-        out.append(CoefficientLevels(factor, str(name), table, sd_random, sizes, first.why))
+        out.append(
+            CoefficientLevels(
+                factor,
+                str(name),
+                table,
+                sd_random,
+                sizes,
+                first.why,
+                None if pit is None else pit[:, a],
+                uncertainty.pit_levels,
+            )
+        )
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Uncertainty:
+    """Columns sd1, sd2, z, inside, each (J, q), NaN on levels that were not chosen; shares below quantiles (n, q)."""
+
+    columns: dict[str, Floats]
+    pit: Floats | None = None
+    pit_levels: int = 0
 
 
 def _uncertainty(
     factor: str, modes1: pd.DataFrame, modes2: pd.DataFrame, first: StageOne, second: StageNormal
-) -> dict[str, Floats]:
-    """The columns sd1, sd2, z, inside; each (J, q), NaN on levels that were not chosen."""
+) -> _Uncertainty:
     levels = second.affordable(modes2.index)
     chosen = modes2.index.get_indexer(levels)
     own2, centred2 = second.variances(factor, levels)
@@ -114,20 +148,42 @@ def _uncertainty(
     elif draws is not None:
         own1, centred1 = draws.var(axis=0), _deviations(draws).var(axis=0)
     else:
-        return {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}
+        return _Uncertainty(
+            {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}
+        )
     mean1, mean2 = _deviations(modes1.to_numpy()[chosen]), _deviations(modes2.to_numpy()[chosen])
-    half = norm.ppf(0.5 + INTERVAL / 2) * np.sqrt(centred1)
-    lower, upper = mean1 - half, mean1 + half
-    if draws is not None:
-        lower, upper = np.quantile(_deviations(draws), [0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2], axis=0)
-    gained = np.maximum(centred1 - centred2, LEAST_ERROR**2 * centred1)
+    deviations = None if draws is None else _deviations(draws)
+    ends = np.array([0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2])
+    lower, upper = _quantiles(ends, mean1, np.sqrt(centred1), deviations)
+    least = LEAST_ERROR if first.result.family == "gaussian" else LEAST_ERROR_LAPLACE
+    gained = np.maximum(centred1 - centred2, least**2 * centred1)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where a variance in Sigma is 0
         columns |= {
             "sd1": np.sqrt(own1),
             "z": (mean2 - mean1) / np.sqrt(gained),
             "inside": share_inside(lower, upper, mean2, np.sqrt(centred2)),
         }
-    return {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}
+    some = _sample(len(chosen))
+    own = None if deviations is None else deviations[:, some]
+    quantiles = _quantiles(PROBABILITIES, mean1[some], np.sqrt(centred1[some]), own)
+    pit = np.stack([shares_below(bound, mean2[some], np.sqrt(centred2[some])) for bound in quantiles])
+    return _Uncertainty(
+        {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}, pit, len(some)
+    )
+
+
+def _quantiles(at: Floats, mean: Floats, sd: Floats, draws: Floats | None) -> Floats:
+    """Stage 1's quantiles of levels, shape (len(at), J, q): of its draws (n, J, q), else of its normal distribution."""
+    if draws is not None:
+        return np.quantile(draws, at, axis=0)
+    return mean + norm.ppf(at)[:, None, None] * sd
+
+
+def _sample(n: int) -> NDArray[np.int64]:
+    """All of n levels, or a random sample."""
+    if n <= MOST_IN_PIT:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, MOST_IN_PIT, replace=False))
 
 
 def _deviations(values: Floats) -> Floats:

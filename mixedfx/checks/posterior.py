@@ -33,6 +33,18 @@ def entry_draws(cov: CovarianceResult, group: str, first: object, second: object
     return matrix.sel(pair).transpose("chain", "draw").to_numpy()
 
 
+def sigma_draws(cov: CovarianceResult, factor: str) -> Floats | None:
+    """Draws of a factor's whole Sigma, shape (chains x draws, q, q), in its `VarCorr`'s order; None without any."""
+    posterior = cov.fits.get(factor, cov).posterior
+    if posterior is None or f"Sigma_{factor}" not in posterior["posterior"]:
+        return None
+    matrix = posterior["posterior"][f"Sigma_{factor}"]
+    row, column = (dim for dim in matrix.dims if dim not in ("chain", "draw"))
+    names = list(cov.varcorr.block(factor).names)
+    values = matrix.sel({row: names, column: names}).transpose("chain", "draw", row, column).to_numpy()
+    return values.reshape(-1, len(names), len(names))
+
+
 def diagnostics(cov: CovarianceResult, entries: pd.DataFrame) -> pd.DataFrame:
     """R-hat (rank-normalised) and bulk effective size of each entry that has draws.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,11 @@ def stage_one_fits(cov: CovarianceResult, coef: CoefficientsResult) -> dict[str,
             made[id(fit)] = _stage_one(fit, coef)
         out[factor] = made[id(fit)]
     return out
+
+
+def largest_fit(fits: Mapping[str, StageOne]) -> StageOne:
+    """The one with most rows, which stands for stage 1 where one has to."""
+    return max(fits.values(), key=lambda first: first.result.n_rows)
 
 
 def _stage_one(fit: CovarianceResult, coef: CoefficientsResult) -> StageOne:

@@ -28,6 +28,11 @@ class Thresholds:
         Root mean square of the z-scores of stage 2's modes against stage 1's; 1 is expected.
     coverage
         Distance from 0.9 of the share of stage-2 draws inside stage 1's 90 % interval.
+    pit
+        Largest distance of the distribution function of stage-2 draws among stage 1's quantiles from a uniform one.
+    predictive
+        Largest difference of a probability between the data and data that the fit would give again: of a category, of
+        successes among rows with like predictions, or of a residual below some value. Warns only.
     sd
         Relative change of a standard deviation in Sigma, or of sigma, on the full data: 0.2 means that one is 20 %
         larger than the other. Warns whether or not it may be chance: the frozen value is that far off either way.
@@ -58,6 +63,8 @@ class Thresholds:
     slope: tuple[float, float] = (0.1, 0.3)
     spread: tuple[float, float] = (1.5, 2.5)
     coverage: tuple[float, float] = (0.05, 0.2)
+    pit: tuple[float, float] = (0.1, 0.25)
+    predictive: tuple[float, float] = (0.1, 0.25)
     sd: tuple[float, float] = (0.2, 0.5)
     correlation: tuple[float, float] = (0.25, 0.6)
     coefficients: tuple[float, float] = (0.25, 1.0)

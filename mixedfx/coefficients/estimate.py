@@ -126,7 +126,8 @@ def estimate_coefficients(
     a       -1.333
     b        1.333
     """
-    _check_settings(solver, backend, tol, start)
+    check_settings(solver, backend, tol)
+    _check_start(start)
     chosen = get_family(family)
     draws = _as_draws(varcorr, chosen)
     with one_blas(), reporter(progress) as report:
@@ -204,7 +205,14 @@ def _connectivity(problem: Problem) -> dict[str, Any]:
     return {"components": found.components, "largest_component": found.largest_share}
 
 
-def _check_settings(solver: str, backend: str, tol: object, start: object) -> None:
+def check_settings(solver: str, backend: str, tol: object) -> None:
+    """Refuse settings of stage 2 before there are data.
+
+    Raises
+    ------
+    SettingError
+        The solver or the backend is unknown, or `tol` is out of range.
+    """
     if solver not in SOLVERS:
         raise SettingError(f"unknown solver {solver!r}; known solvers: {', '.join(SOLVERS)}")
     check_backend(backend)
@@ -212,6 +220,9 @@ def _check_settings(solver: str, backend: str, tol: object, start: object) -> No
         raise SettingError(
             f"tol must be at least {SMALLEST_TOL:g}, which rounding allows, and below 1, such as 1e-8, not {tol!r}"
         )
+
+
+def _check_start(start: object) -> None:
     if start is not None and not isinstance(start, CoefficientsResult):
         raise SettingError(
             f"start must be an earlier result of estimate_coefficients(), not {type(start).__name__}"

@@ -17,6 +17,7 @@ from mixedfx.coefficients.newton_cg import SETTLED, Mode, NewtonStep
 from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.coefficients.projection import project, scaled_maximum
 from mixedfx.errors import SettingError
+from mixedfx.families import Family
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.operator import Parts
@@ -82,16 +83,23 @@ def fixed_hessian(problem: Problem, *, tol: float = 1e-8, start: Point | None = 
     )
 
 
+def check_bounded(family: Family) -> None:
+    """Raise `SettingError` where the family's curvature has no bound (poisson), or its thresholds have none."""
+    if family.has_sigma or (family.hessian_bound is not None and not family.has_thresholds):
+        return
+    lacking = "thresholds have" if family.has_thresholds else f"family '{family.name}' has"
+    raise SettingError(
+        f"solver='fixed-hessian' needs a bound on the curvature, and {lacking} none; use solver='newton-cg'"
+    )
+
+
 def _bound(problem: Problem) -> float:
     """The largest l'' that any eta has."""
     family = problem.family
+    check_bounded(family)
     if family.has_sigma:
         return 1.0 / problem.sigma2
-    if family.hessian_bound is None or family.has_thresholds:
-        lacking = "thresholds have" if family.has_thresholds else f"family '{family.name}' has"
-        raise SettingError(
-            f"solver='fixed-hessian' needs a bound on the curvature, and {lacking} none; use solver='newton-cg'"
-        )
+    assert family.hessian_bound is not None
     return family.hessian_bound
 
 

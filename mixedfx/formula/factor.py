@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mixedfx.errors import DataError
 from mixedfx.formula.levels import (
@@ -60,6 +62,10 @@ class Factor:
                 f"known are: {some(level_texts(self.levels))}"
             )
         return codes
+
+    def known(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which rows hold a category that the data of the fit had, shape (N,)."""
+        return find_codes(column(frame, self.source), self.levels) >= 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data."""

@@ -150,6 +150,17 @@ class DesignSpec:
         check_weights(w, chosen)
         return encode_response(self.response, frame, get_family(self.family)), w
 
+    def known_categories(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which rows of complete data hold only categories that the fit had, those of the response included, (N,).
+
+        Levels of grouping factors may be new: a category without an effect cannot be predicted, a level can.
+        """
+        known = np.ones(len(frame), dtype=bool)
+        for factor in (*self.variables.factors.values(), self.response):
+            if isinstance(factor, Factor):
+                known &= factor.known(frame)
+        return known
+
     def row_levels(self, data: object, factor: str) -> pd.Index:
         """The label of each row's level of a grouping factor, known to the fit or not, shape (N,)."""
         group = self.group(factor)

@@ -4,11 +4,11 @@ A run's folder holds ``manifest.json``, one folder a step and ``report.html``::
 
     runs/insteval/
       manifest.json              the job, versions, machine, and the record of every step
-      subsample/                 rows.parquet, sizes.json
+      subsample/                 draws.json, rows-<factor>.parquet
       covariance/                covariances.csv, ranef-<factor>.parquet, posterior.nc, ...
       coefficients/              ranef of every factor as Parquet, ...
-      check/                     verdict.json, summary.parquet, one PNG a plot
-      report.html
+      check/                     verdict.json, summary.csv, levels.csv, scores.csv, one PNG a plot
+      report.html, report.md
 
 Each step's folder carries its own record (``step.json``), so that it stands alone.
 """
@@ -167,9 +167,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     SettingError
-        Another process is running a job in this folder.
+        Another process is running a job in this folder, or the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w"):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"the output folder {folder} cannot be written to ({error.strerror}); give another --output"
+        ) from error
     if sys.platform == "win32":  # no advisory locks there
         yield
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from mixedfx.subsample import Subsample
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SAMPLERS = ("nuts",)
 """Methods of stage 1 that draw from a posterior, and so have draws, warmup and chains."""
 
@@ -72,6 +74,8 @@ class CovarianceTable(Table):
     draws: Count | None = None
     warmup: Count | None = None
     chains: Count | None = None
+    satterthwaite: bool | None = None
+    """Degrees of freedom of tests of the fixed effects; unset where the data are small."""
     force: bool = False
     """Freeze covariances although stage 1 did not establish them."""
 
@@ -90,7 +94,15 @@ class CoefficientsTable(Table):
 
     solver: str = "newton-cg"
     backend: str = "auto"
-    tol: Annotated[float, Field(gt=0)] = 1e-8
+    tol: float = 1e-8
+
+    @model_validator(mode="after")
+    def _stage_two_accepts(self) -> Self:
+        """Here, and not only when stage 1 has run for an hour."""
+        from mixedfx.coefficients.estimate import check_settings
+
+        check_settings(self.solver, self.backend, self.tol)
+        return self
 
 
 class ChecksTable(Table):
@@ -133,16 +145,40 @@ class Job(Table):
     def _known_family(cls, name: str) -> str:
         return get_family(name).name
 
+    @model_validator(mode="after")
+    def _solver_knows_the_family(self) -> Self:
+        if self.coefficients.solver == "fixed-hessian":
+            from mixedfx.coefficients.fixed_hessian import check_bounded
+
+            check_bounded(get_family(self.family))
+        return self
+
 
 def load_job(path: str | Path) -> Job:
-    """Read a job file.
+    """Read a job file of one model; see `load_jobs`."""
+    jobs = load_jobs(path)
+    if len(jobs) > 1:
+        raise SettingError(
+            f"the job file {path} has several models: {', '.join(jobs)}; read it with load_jobs"
+        )
+    return next(iter(jobs.values()))
+
+
+def load_jobs(path: str | Path) -> dict[str, Job]:
+    """Read a job file, of one model or of several.
 
     Parameters
     ----------
     path
         A TOML file. A relative ``data.path`` in it is taken from the file's folder, so that a job and its
         data move together; ``output.folder`` is taken from the working directory, so that runs stay out of
-        the folder of the jobs.
+        the folder of the jobs. With tables ``[[model]]`` the file holds a job each: the settings outside are
+        common to all, those in a model's table come on top, and its `name` is the last part of its output folder.
+
+    Returns
+    -------
+    dict
+        Name of the model -> its job, in the file's order; the name is "" where there are no tables ``[[model]]``.
 
     Raises
     ------
@@ -157,12 +193,48 @@ def load_job(path: str | Path) -> Job:
         raise SettingError(f"the job file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"the job file {path} is not valid TOML: {error}") from error
-    job = parse_job(tables, source=str(path))
+    return {
+        name: _placed(parse_job(own, source=f"{path}, model '{name}'" if name else str(path)), path, name)
+        for name, own in _models(tables, path).items()
+    }
+
+
+def _models(tables: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """Name -> the whole tables of each model."""
+    models = tables.pop("model", None)
+    if models is None:
+        return {"": tables}
+    if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+        raise SettingError(f"{path}: `model` must be tables, each written [[model]]")
+    found: dict[str, dict[str, Any]] = {}
+    for own in models:
+        name = own.pop("name", None)
+        if not isinstance(name, str) or not MODEL_NAME.fullmatch(name) or name in found:
+            raise SettingError(
+                f"{path}: a [[model]] has name {name!r}; each needs a name of its own, of letters, digits, - and _"
+            )
+        found[name] = _merged(tables, own)
+    return found
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables, those of `own` on top."""
+    both = {
+        key: _merged(common[key], value)
+        if isinstance(value, Mapping) and isinstance(common.get(key), Mapping)
+        else value
+        for key, value in own.items()
+    }
+    return {**common, **both}
+
+
+def _placed(job: Job, path: Path, name: str) -> Job:
+    """The job with its paths resolved: data beside the job file, output in the working directory."""
     updates: dict[str, Table] = {}
     if job.data.path is not None:
         updates["data"] = job.data.model_copy(update={"path": str(path.resolve().parent / job.data.path)})
-    if job.output.folder is None:
-        updates["output"] = OutputTable(folder=str(Path("runs") / path.stem))
+    folder = Path(job.output.folder or Path("runs") / path.stem)
+    updates["output"] = OutputTable(folder=str(folder / name))
     return job.model_copy(update=updates)
 
 

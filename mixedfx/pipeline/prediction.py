@@ -42,7 +42,8 @@ def write_predictions(
     Raises
     ------
     SettingError
-        The output's name has another ending, or its folder does not exist.
+        The output's name has another ending, its folder does not exist, or it would be written over, or among, the
+        files that are read.
     DataError
         A column of levels holds numbers where the fit had text, or the reverse: no level would be found.
     """
@@ -51,6 +52,7 @@ def write_predictions(
         raise SettingError(f"the output file {output} must end in {' or '.join(SUFFIXES)}")
     if not output.parent.is_dir():
         raise SettingError(f"there is no folder {output.parent} to write {output.name} to; make it first")
+    _check_output(output, Path(data), Path(model))
     fit = mfx.load_coefficients(model)
     frame = read_columns(data, fit.spec.columns)
     _check_labels(frame, fit.ranef)
@@ -61,6 +63,16 @@ def write_predictions(
     else:
         table.rename(columns=str).to_parquet(output, index=False)
     return len(table)
+
+
+def _check_output(output: Path, data: Path, model: Path) -> None:
+    """Refuse to write over what is read, or into a folder that a second run would read as data."""
+    target = output.resolve()
+    for what, source in (("the rows to predict", data), ("the saved fit", model)):
+        if source.resolve() in (target, *target.parents):
+            raise SettingError(
+                f"the output file {output} is, or lies in, {source}, which holds {what}; give another --output"
+            )
 
 
 def _check_labels(frame: pd.DataFrame, ranef: Mapping[str, pd.DataFrame]) -> None:

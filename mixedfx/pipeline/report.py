@@ -44,9 +44,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture: what it shows, and its PNG."""
+    """A picture: its short name, what it shows, how to read it, and its PNG."""
 
+    name: str
     title: str
+    note: str
     png: bytes
 
     @property

@@ -86,6 +86,11 @@ class RunResults:
         return self.folder / "report.html"
 
     @property
+    def short_report(self) -> Path:
+        """The report in short, for a pull request or a chat."""
+        return self.folder / "report.md"
+
+    @property
     def status(self) -> str:
         """The verdict's; "stopped" where an error came before it, "open" where it was not to be reached."""
         if self.check is not None:

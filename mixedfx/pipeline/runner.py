@@ -33,6 +33,7 @@ from mixedfx.pipeline.artefacts import (
     write_text,
 )
 from mixedfx.pipeline.config import Job
+from mixedfx.pipeline.markdown import short_report
 from mixedfx.pipeline.results import FORMAT, Manifest, RunResults
 from mixedfx.pipeline.sections import page
 from mixedfx.progress import Report, reporter
@@ -97,6 +98,8 @@ def run_job(
 
 def _check_folder(folder: Path, job: Job, resume: bool) -> None:
     """Refuse to write among foreign files, and over a run of another job unless that is to be resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise SettingError(f"the output folder {folder} is a file; give another --output")
     if not folder.exists() or not any(name for name in os.listdir(folder) if name != ".lock"):
         return
     earlier = read_json(folder / MANIFEST)
@@ -208,7 +211,13 @@ class _Run:
         made = {name: record.inputs for name, record in self.results.manifest.steps.items()}
         outcome = self._step(
             "check",
-            {**model, "covariances": frozen, "steps": made, "checks": job.checks.model_dump()},
+            {
+                **model,
+                "covariances": frozen,
+                "steps": made,
+                "checks": job.checks.model_dump(),
+                "layout": steps.CHECK_LAYOUT,
+            },
             lambda: steps.check(job, data, covariance, coefficients),
             steps.save_check,
             steps.load_check,
@@ -279,6 +288,7 @@ class _Run:
 
     def _write_report(self) -> None:
         write_text(self.results.report, page(self.results))
+        write_text(self.results.short_report, short_report(self.results))
 
 
 def _error_text(error: BaseException) -> str:

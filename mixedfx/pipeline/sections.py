@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.pipeline.report import Plot, Section, Table, facts_of, render, show, table_of
+from mixedfx.pipeline.report import Section, Table, facts_of, render, show, table_of
 from mixedfx.pipeline.results import RunResults
 from mixedfx.pipeline.steps import CheckOutcome
 
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
 INTERVAL = {"q05": "5%", "q95": "95%"}
+PLOTS = {
+    "covariances": ("covariances", "correlations"),
+    "fixed-effects": ("fixed_effects",),
+    "levels": ("ranef", "activity"),
+    "convergence": ("traces", "convergence"),
+}
+"""Section -> its plots."""
+RIVALS = {
+    "stage2": "stage 2",
+    "stage1": "stage 1",
+    "fixed_only": "fixed effects alone",
+    "unshrunk": "without shrinkage",
+    "difference": "stage 2 - fixed effects",
+    "error": "standard error",
+}
 DIAGNOSTICS = {
     "r_hat": "R-hat",
     "ess_bulk": "effective size",
@@ -29,7 +45,8 @@ def page(results: RunResults) -> str:
     """The report of a run, as far as it got, as one HTML page."""
     job, data = results.job, results.manifest.data
     subtitle = f"{job.family} family, {show(data.get('rows'))} rows of {data.get('source', 'data not read')}"
-    return render(job.formula, subtitle, results.status, list(_sections(results)))
+    sections = [_with_plots(section, results.check) for section in _sections(results)]
+    return render(job.formula, subtitle, results.status, sections)
 
 
 def _sections(results: RunResults) -> Iterator[Section]:
@@ -39,10 +56,21 @@ def _sections(results: RunResults) -> Iterator[Section]:
         yield covariances(results.covariance, edited=bool(results.manifest.steps["covariance"].edited))
         yield fixed_effects(results.covariance, results.coefficients)
     if results.check is not None:
+        yield levels(results.check)
         yield checks(results.check)
     if results.covariance is not None:
         yield convergence(results.covariance, results.coefficients)
     yield provenance(results)
+
+
+def _with_plots(section: Section, outcome: CheckOutcome | None) -> Section:
+    """The plots that belong to a section; those of no other section are checks."""
+    if outcome is None:
+        return section
+    elsewhere = {name for names in PLOTS.values() for name in names}
+    own = PLOTS.get(section.name)
+    plots = [p for p in outcome.plots if (p.name in own if own is not None else p.name not in elsewhere)]
+    return replace(section, plots=tuple(plots)) if own is not None or section.name == "checks" else section
 
 
 def verdict(results: RunResults) -> Section:
@@ -118,15 +146,50 @@ def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult
 
 
 def checks(outcome: CheckOutcome) -> Section:
-    """What each check found, and the plots; the frame with every column is in the run's folder."""
+    """What each check found; the frame with every column is in the run's folder."""
     columns = ["status", "says", "value", "error", "expected", "threshold"]
     # Each row is about something else, so the numbers of a column need no common precision.
     shown = {name: outcome.summary[name].map(show) for name in columns}
     table = table_of(
         pd.DataFrame({"finding" if name == "says" else name: text for name, text in shown.items()})
     )
-    plots = tuple(Plot(title, png) for title, png in outcome.plots.items())
-    return Section("checks", "Checks", tables=(table,), plots=plots)
+    tables = [table] if outcome.scores is None else [table, held_out_scores(outcome.scores)]
+    return Section("checks", "Checks", tables=tuple(tables))
+
+
+def held_out_scores(scores: pd.DataFrame) -> Table:
+    """Scores of held-out rows under stage 2 and its rivals."""
+    shown = scores.rename(columns=RIVALS).dropna(axis=1, how="all")
+    columns = {
+        name: shown[name] if name == "score" else shown[name].map("{:.4f}".format).replace("nan", "")
+        for name in shown
+    }
+    note = (
+        "Large log scores and AUC, small Brier scores and RMSE are good; the log score is the mean of a row."
+    )
+    return table_of(pd.DataFrame(columns), "Held-out rows", note)
+
+
+def levels(outcome: CheckOutcome) -> Section:
+    """The levels that stand out, in sentences."""
+    text = (
+        "For each coefficient the levels that are furthest from the average and surely so: their 90 % interval stays "
+        "furthest from it. Estimates are shrunk, so that the largest of many are not exaggerated."
+    )
+    if outcome.levels.empty:
+        return Section("levels", "Levels that stand out", "No level is surely different from the average.")
+    frame = outcome.levels
+    shown = pd.DataFrame(
+        {
+            "factor": frame["factor"],
+            "level": frame["level"].astype(str),
+            "coefficient": frame["coefficient"],
+            "estimate": frame["mode"].map("{:.3f}".format),
+            "rows": frame["rows"].map(show),
+            "in words": frame["says"],
+        }
+    )
+    return Section("levels", "Levels that stand out", text, tables=(table_of(shown),))
 
 
 def convergence(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,17 @@ from mixedfx.formula.formula import parse_formula
 from mixedfx.frames import read_columns
 from mixedfx.pipeline.artefacts import hash_frame, write_json
 from mixedfx.pipeline.config import Job
-from mixedfx.pipeline.report import words
+from mixedfx.pipeline.report import Plot, words
 from mixedfx.progress import Report
 from mixedfx.subsample import Draw
 
 if TYPE_CHECKING:
     from mixedfx.checks.compare import Comparison
     from mixedfx.coefficients.result import CoefficientsResult
+
+
+CHECK_LAYOUT = 2
+"""Of the files that `save_check` writes; those of another layout are made again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +63,20 @@ class CheckOutcome:
         "ok", "warn" or "fail"; the reasons in words.
     summary
         The comparison's summary frame, index made columns.
+    levels
+        The levels that stand out: see `mixedfx.checks.standing_out`.
+    scores
+        Of held-out rows, index made a column "score"; None where none were held out.
     plots
-        Title -> PNG.
+        Those that have something to show.
     """
 
     status: str
     verdict: str
     summary: pd.DataFrame
-    plots: Mapping[str, bytes] = field(default_factory=dict)
+    levels: pd.DataFrame
+    scores: pd.DataFrame | None = None
+    plots: tuple[Plot, ...] = ()
 
 
 def read_data(job: Job) -> JobData:
@@ -151,27 +160,37 @@ def check(
         data=data.train if job.checks.full_data else None,
         holdout=data.holdout,
     )
-    summary = comparison.summary
-    if not isinstance(summary.index, pd.RangeIndex):
-        summary = summary.reset_index()
-    return CheckOutcome(comparison.status, comparison.verdict, summary, draw_plots(comparison))
+    held_out = comparison.held_out
+    return CheckOutcome(
+        comparison.status,
+        comparison.verdict,
+        comparison.summary.reset_index(),
+        comparison.standing_out,
+        None if held_out is None else held_out.scores.rename_axis("score").reset_index(),
+        draw_plots(comparison),
+    )
 
 
-def draw_plots(comparison: Comparison) -> dict[str, bytes]:
-    """Every ``plot_*`` method's figure as PNG, under the first line of the method's documentation."""
-    import matplotlib.pyplot as plt
+def draw_plots(comparison: Comparison) -> tuple[Plot, ...]:
+    """Every ``plot_*`` method's figure: the method's documentation is its title and how to read it.
 
-    plots: dict[str, bytes] = {}
+    Figures that only say why there is nothing to draw are left out.
+    """
+    from mixedfx.checks.plots.style import MESSAGE
+
+    plots: list[Plot] = []
     for name in [attribute for attribute in vars(type(comparison)) if attribute.startswith("plot_")]:
         method = getattr(comparison, name)
-        title = (method.__doc__ or words(name.removeprefix("plot_"))).strip().splitlines()[0].rstrip(".")
+        title, _, note = (method.__doc__ or words(name.removeprefix("plot_"))).strip().partition("\n")
         figure = method()
+        if figure.get_gid() == MESSAGE:
+            continue
         file = io.BytesIO()
         # The software's name and version in the file would make equal pictures differ.
         figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-        plt.close(figure)
-        plots[title] = file.getvalue()
-    return plots
+        short, note = name.removeprefix("plot_"), " ".join(note.split())
+        plots.append(Plot(short, title.rstrip("."), note, file.getvalue()))
+    return tuple(plots)
 
 
 def save_subsample(draws: tuple[Draw, ...], folder: Path) -> None:
@@ -194,18 +213,28 @@ def load_subsample(folder: Path) -> tuple[Draw, ...]:
 
 
 def save_check(outcome: CheckOutcome, folder: Path) -> None:
-    """``verdict.json`` for jobs, ``summary.csv`` for people and programs, and a PNG a plot."""
+    """``verdict.json`` for jobs, ``summary.csv``, ``levels.csv`` and ``scores.csv`` for people and programs, PNGs."""
     outcome.summary.to_csv(folder / "summary.csv", index=False)
-    files = file_names("", outcome.plots, ".png")
-    for title, name in files.items():
-        (folder / name).write_bytes(outcome.plots[title])
+    outcome.levels.to_csv(folder / "levels.csv", index=False)
+    if outcome.scores is not None:
+        outcome.scores.to_csv(folder / "scores.csv", index=False)
+    for plot in outcome.plots:
+        (folder / f"{plot.name}.png").write_bytes(plot.png)
+    plots = {plot.name: {"title": plot.title, "note": plot.note} for plot in outcome.plots}
     write_json(
-        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": files}
+        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": plots}
     )
 
 
 def load_check(folder: Path) -> CheckOutcome:
     """What `save_check` wrote."""
     saved = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    plots = {title: (folder / name).read_bytes() for title, name in saved["plots"].items()}
-    return CheckOutcome(saved["status"], saved["verdict"], pd.read_csv(folder / "summary.csv"), plots)
+    plots = tuple(
+        Plot(name, plot["title"], plot["note"], (folder / f"{name}.png").read_bytes())
+        for name, plot in saved["plots"].items()
+    )
+    scores = pd.read_csv(folder / "scores.csv") if (folder / "scores.csv").exists() else None
+    levels = pd.read_csv(folder / "levels.csv", dtype={"level": str})
+    return CheckOutcome(
+        saved["status"], saved["verdict"], pd.read_csv(folder / "summary.csv"), levels, scores, plots
+    )

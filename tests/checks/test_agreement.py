@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from mixedfx.checks import agreement
 
@@ -80,3 +81,24 @@ def test_share_inside_is_that_of_drawn_values() -> None:
     share = agreement.share_inside(np.array([-0.2]), np.array([0.6]), np.array([0.3]), np.array([0.5]))[0]
     # Monte Carlo error sqrt(0.25 / 1e5) = 0.0016.
     assert share == pytest.approx(np.mean((drawn > -0.2) & (drawn < 0.6)), abs=0.007)
+
+
+def test_ranks_of_nested_posteriors_are_uniform() -> None:
+    """b1 = E[b | few rows], b2 = E[b | more rows]: draws of the second are uniform among the first's quantiles."""
+    rng, n = np.random.default_rng(2), 20_000
+    probabilities = np.arange(1, 100) / 100
+    b1, V1, V2 = rng.standard_normal(n), 0.5, 0.2
+    b2 = b1 + np.sqrt(V1 - V2) * rng.standard_normal(n)
+    bounds = b1 + norm.ppf(probabilities)[:, None] * np.sqrt(V1)
+
+    def pit(sd: float, shift: float = 0.0) -> np.ndarray:
+        mean, spread = (b2 + shift)[:, None], np.full((n, 1), sd)
+        return np.array([agreement.shares_below(bound[:, None], mean, spread)[0] for bound in bounds])
+
+    # The mean over levels has a standard error of at most 0.5 / sqrt(20,000) = 0.0035.
+    sound = agreement.uniformity(pit(np.sqrt(V2)), probabilities, n)
+    assert sound.value < 0.012
+    assert sound.p_value > 0.01
+    # Modes taken for draws, and a shift of stage 2, are not uniform.
+    assert agreement.uniformity(pit(1e-9), probabilities, n).p_value < 1e-6
+    assert agreement.uniformity(pit(np.sqrt(V2), 0.2), probabilities, n).value > 0.08

@@ -62,7 +62,7 @@ def test_bernoulli_scores_average_over_the_linear_predictor() -> None:
     assert found.scores.loc["log score", "fixed_only"] == pytest.approx(expected, abs=0.003)
     assert found.scores.loc["Brier score", "fixed_only"] == pytest.approx(np.mean((y - p) ** 2), abs=0.001)
     assert found.scores.loc["log score", "difference"] > 0.05
-    assert list(found.scores.index) == ["log score", "Brier score"]
+    assert list(found.scores.index) == ["log score", "Brier score", "AUC"]
 
 
 def test_permuted_labels_predict_worse_than_nothing(rows_fit: TwoStages) -> None:
@@ -90,13 +90,40 @@ def test_incomplete_rows_are_left_out_and_new_levels_counted(rows_fit: TwoStages
     assert "user 10%" in finding.says
 
 
+def test_rows_with_categories_that_the_fit_lacks_are_left_out_and_counted(rows_fit: TwoStages) -> None:
+    rows = rows_fit.holdout.assign(kind=np.where(np.arange(len(rows_fit.holdout)) % 2 > 0, "a", "b"))
+    data = rows_fit.data.assign(kind=np.where(np.arange(len(rows_fit.data)) % 2 > 0, "a", "b"))
+    coef = estimate_coefficients(f"{FORMULA} + kind", data, rows_fit.cov)
+    alone = score_holdout(coef, rows.iloc[7:])
+    rows.iloc[:7, rows.columns.get_loc("kind")] = "c"
+    found = score_holdout(coef, rows)
+    assert (found.n_rows, found.left_out) == (len(rows) - 7, 7)
+    pd.testing.assert_frame_equal(found.scores, alone.scores)
+    (finding,) = check_holdout(found, Thresholds())
+    assert "7 rows with categories that stage 2 did not have were left out" in finding.says
+    with pytest.raises(DataError, match="holdout has 0 complete rows and 7 with categories"):
+        score_holdout(coef, rows.iloc[:7])
+
+
+def test_ordinal_responses_may_lack_a_category() -> None:
+    rng = np.random.default_rng(1)
+    g, y = rng.integers(0, 20, 400), rng.integers(0, 3, 400)
+    data = pd.DataFrame({"g": g, "y": y})
+    frame = pd.DataFrame({"grp": ["g"], "var1": ["(Intercept)"], "var2": [None], "vcov": [0.5]})
+    coef = estimate_coefficients(
+        "y ~ 1 + (1 | g)", data.iloc[:300], VarCorr.from_frame(frame), family="cumulative"
+    )
+    found = score_holdout(coef, data.iloc[300:].assign(y=[3, *y[301:]]))
+    assert (found.n_rows, found.left_out) == (99, 1)
+
+
 def test_too_few_rows_are_refused(rows_fit: TwoStages) -> None:
     with pytest.raises(DataError, match="holdout has 1 complete rows"):
         score_holdout(rows_fit.coef, rows_fit.holdout.iloc[:1])
 
 
 def test_large_holdouts_are_sampled(rows_fit: TwoStages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixedfx.checks.holdout.ROWS", 50)
+    monkeypatch.setattr("mixedfx.checks.scored_rows.ROWS", 50)
     assert score_holdout(rows_fit.coef, rows_fit.holdout).n_rows == 50
 
 

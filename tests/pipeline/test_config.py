@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mixedfx.errors import SettingError
-from mixedfx.pipeline.config import load_job, parse_job
+from mixedfx.pipeline.config import load_job, load_jobs, parse_job
 
 DATA = {"dataset": "insteval"}
 MODEL = {"formula": "y ~ 1 + (1 | s) + (1 | d)", "data": DATA}
@@ -18,7 +18,60 @@ JOBS = Path(__file__).parents[2] / "pipelines"
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.toml")), ids=lambda path: path.name)
 def test_the_jobs_that_come_with_the_project_are_read(path: Path) -> None:
-    assert load_job(path).formula
+    assert all(job.formula for job in load_jobs(path).values())
+
+
+MODELS = """
+seed = 4
+[data]
+path = "a.csv"
+holdout = 0.5
+[covariance]
+method = "nuts"
+draws = 20
+[[model]]
+name = "one"
+formula = "y ~ 1 + (1 | g)"
+covariance.draws = 30
+[[model]]
+name = "two"
+formula = "z ~ 1 + (1 | g)"
+family = "bernoulli"
+"""
+
+
+def test_models_of_a_file_share_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "night.toml").write_text(MODELS)
+    jobs = load_jobs(tmp_path / "night.toml")
+    assert [(name, job.family, job.covariance.draws) for name, job in jobs.items()] == [
+        ("one", "gaussian", 30),
+        ("two", "bernoulli", 20),
+    ]
+    for name, job in jobs.items():
+        assert (job.seed, job.data.holdout, job.covariance.method) == (4, 0.5, "nuts")
+        assert job.output.folder == str(Path("runs") / "night" / name)
+        assert job.data.path is not None
+        assert Path(job.data.path).parent == tmp_path.resolve()
+    with pytest.raises(SettingError, match="several models: one, two"):
+        load_job(tmp_path / "night.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"two"', '"one"', "name 'one'; each needs a name of its own"),
+        ('name = "two"', "", "name None"),
+        ('"two"', '"../two"', "name '../two'"),
+        ('"bernoulli"', '"bernouli"', r"model 'two' has settings .*\n  family = 'bernouli'"),
+    ],
+)
+def test_mistakes_in_models_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "night.toml").write_text(MODELS.replace(old, new))
+    with pytest.raises(SettingError, match=message):
+        load_jobs(tmp_path / "night.toml")
+    (tmp_path / "night.toml").write_text("model = 3\n")
+    with pytest.raises(SettingError, match=r"\[\[model\]\]"):
+        load_jobs(tmp_path / "night.toml")
 
 
 def test_a_minimal_job_has_defaults() -> None:
@@ -55,6 +108,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"coefficients": {"tol": "1e-8"}}, r"coefficients\.tol = '1e-8'.*number"),
     ({"coefficients": {"tol": float("nan")}}, r"coefficients\.tol = nan.*finite"),
     ({"covariance": {"nagq": -1}}, r"covariance\.nagq"),
+    ({"covariance": {"satterthwaite": "yes"}}, r"covariance\.satterthwaite = 'yes'.*boolean"),
+    ({"coefficients": {"solver": "newton"}}, r"coefficients: unknown solver 'newton'.*newton-cg"),
+    ({"coefficients": {"backend": "cuda"}}, r"coefficients: unknown backend 'cuda'.*auto, numba, jax"),
+    ({"coefficients": {"tol": 1e-15}}, r"coefficients: tol must be at least 1e-12.*1e-15"),
+    (
+        {"family": "poisson", "coefficients": {"solver": "fixed-hessian"}},
+        r"solver='fixed-hessian' needs a bound on the curvature, and family 'poisson' has none",
+    ),
     ({"family": "gausian"}, r"family = 'gausian'.*gaussian, bernoulli"),
     ({"na": "ignore"}, r"na = 'ignore'.*drop, raise"),
     ({"seed": -1}, r"seed = -1"),

@@ -61,6 +61,22 @@ def test_labels_of_another_kind_are_refused(model: Path, rows: pd.DataFrame, tmp
         write_predictions(model, tmp_path / "new.csv", tmp_path / "out.csv")
 
 
+def test_what_is_read_is_not_written_over(model: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    new = tmp_path / "parts" / "new.csv"
+    rows.to_csv(new, index=False)
+    before = new.read_bytes()
+    for data, output in (
+        (new, tmp_path / "parts" / ".." / "parts" / "new.csv"),
+        (new.parent, tmp_path / "parts" / "predicted.csv"),
+        (new, model / "ranef-user.parquet"),
+    ):
+        with pytest.raises(SettingError, match=r"is, or lies in, .* give another --output"):
+            write_predictions(model, data, output)
+    assert new.read_bytes() == before
+    assert [path.name for path in new.parent.iterdir()] == ["new.csv"]
+
+
 def test_where_it_cannot_write_it_says_so_first(model: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"out\.xlsx must end in \.parquet or \.csv"):
         write_predictions(model, tmp_path / "new.csv", tmp_path / "out.xlsx")

@@ -37,6 +37,7 @@ def test_a_run_writes_every_steps_artefacts(job: Job, stages: Stages, tmp_path: 
         ".lock",
         "manifest.json",
         "report.html",
+        "report.md",
         "subsample/draws.json",
         "subsample/rows-item.parquet",
         "subsample/rows-user.parquet",
@@ -49,7 +50,8 @@ def test_a_run_writes_every_steps_artefacts(job: Job, stages: Stages, tmp_path: 
         "coefficients/ranef-item.parquet",
         "coefficients/ranef-user.parquet",
         "coefficients/varcorr.csv",
-        "check/Stage-1-against-stage-2.png",
+        "check/stages.png",
+        "check/levels.csv",
         "check/summary.csv",
         "check/verdict.json",
         *(f"{step}/step.json" for step in ("subsample", "covariance", "coefficients", "check")),
@@ -193,6 +195,15 @@ def test_a_folder_with_other_things_is_left_alone(job: Job, stages: Stages, fold
         with pytest.raises(SettingError, match="not a run's"):
             run_job(job, folder, resume=resume)
     assert [path.name for path in folder.iterdir()] == ["thesis.docx"]
+    assert stages.calls == []
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_output_that_is_a_file_is_refused(job: Job, stages: Stages, folder: Path, inside: bool) -> None:
+    folder.write_text("years of work")
+    with pytest.raises(SettingError, match=r"the output folder .*run.* give another --output"):
+        run_job(job, folder / "below" if inside else folder)
+    assert folder.read_text() == "years of work"
     assert stages.calls == []
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def plot_convergence(comparison: Comparison) -> Figure:
-    """Newton and conjugate-gradient iterations of stage 2, and the chains of stage 1 where it has some."""
+    """See `mixedfx.checks.compare.Comparison.plot_convergence`."""
     chains = diagnostics(comparison.covariance, comparison.covariances)
     height = 2.8 if chains.empty else max(2.8, 0.9 + 0.22 * len(chains))
     figure, axes = panels(2 if chains.empty else 4, 2, 3.6, height)

@@ -22,10 +22,7 @@ SHOWN_DRAWS = 4000
 
 
 def plot_covariances(comparison: Comparison) -> Figure:
-    """Covariances of stage 1 and of all rows, with 90 % intervals; a panel an entry.
-
-    A posterior is drawn as a density. The vertical line is the frozen value, which stage 2 used.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_covariances`."""
     entries = comparison.covariances.to_dict("records")
     figure, axes = panels(len(entries), 4, 2.6, 1.55, extra=0.35)
     for panel, entry in zip(axes, entries, strict=True):
@@ -49,7 +46,7 @@ def _panel(axes: Axes, entry: dict[str, Any], draws: np.ndarray | None) -> None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.locator_params(axis="x", nbins=4)
-    title(axes, _title(entry))
+    title(axes, entry_title(entry))
     labels(axes, "covariance" if isinstance(entry["var2"], str) else "variance")
 
 
@@ -78,7 +75,8 @@ def _density(axes: Axes, draws: np.ndarray) -> None:
     axes.fill_between(x, 1.0, 1.0 + density / density.max(), color=STAGE1, alpha=0.25, linewidth=0)
 
 
-def _title(entry: dict[str, Any]) -> str:
+def entry_title(entry: dict[str, Any]) -> str:
+    """Factor and coefficients of an entry of Sigma."""
     if entry["grp"] == RESIDUAL:
         return "Residual"
     second = f", {entry['var2']}" if isinstance(entry["var2"], str) else ""

@@ -18,10 +18,7 @@ INTERVAL = 0.9
 
 
 def plot_fixed_effects(comparison: Comparison) -> Figure:
-    """Stage 2's fixed effects less stage 1's, in standard errors of stage 1.
-
-    The grey bars hold 90 % of the differences that the further rows of stage 2 make by chance.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_fixed_effects`."""
     table = comparison.fixed_effects.dropna(subset=["z"])
     figure, (axes,) = panels(1, 1, 5.5, 0.9 + 0.26 * max(len(table), 1))
     at = np.arange(len(table))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedfx.checks.levels import CoefficientLevels
+from mixedfx.checks.plots.counts import count_axis
 from mixedfx.checks.plots.style import (
     INK,
     MANY,
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
 
 def plot_shrinkage(comparison: Comparison) -> Figure:
-    """1 - V / Sigma of levels against their rows, in both stages; a panel a coefficient.
-
-    V is a level's posterior variance: at 0 it is shrunk all the way to the mean, at 1 not at all.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_shrinkage`."""
     shown = [c for c in comparison.levels if c.sd_random > 0 and np.isfinite(c.table["sd2"].to_numpy()).any()]
     if not shown:
         return message("No level has a standard deviation.")
@@ -62,29 +60,7 @@ def _panel(axes: Axes, levels: CoefficientLevels) -> None:
             label=f"stage {number}",
         )
     rows = np.concatenate([table["rows1"].to_numpy(dtype=float), table["rows2"].to_numpy(dtype=float)])
-    _counts(axes, rows[np.isfinite(rows)])
+    count_axis(axes, rows[np.isfinite(rows)])
     axes.set_ylim(-0.03, 1.03)
     title(axes, f"{levels.factor}: {levels.coefficient}")
     labels(axes, "rows of the level", "1 − V / Σ")
-
-
-def _counts(axes: Axes, rows: np.ndarray) -> None:
-    """Counts on a log scale with plain numbers, or a linear one where they differ by less than a factor of 4."""
-    if rows.max() < 4 * rows.min():
-        axes.set_xlim(left=0)
-        return
-    axes.set_xscale("log")
-    decades = np.log10(rows.max() / rows.min())
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short(count)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _short(count: float) -> str:
-    """500, 20k, 3M: five decades of plain numbers would run into each other."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if count >= 10 * size or count == size:
-            return f"{count / size:g}{letter}"
-    return f"{count:g}"

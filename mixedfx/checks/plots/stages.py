@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def plot_stages(comparison: Comparison) -> Figure:
-    """Conditional modes of stage 2 against those of stage 1; a panel a coefficient.
-
-    The full line is y = x, where shrinkage is the same; the dashed one has the slope of stage 2 on stage 1. Levels that
-    moved away from 0 had been shrunk for want of rows. Darker points are levels that stage 2
-    knows more of: V is their posterior variance, Σ the frozen one. Beyond
-    2,000 levels a density takes the place of points.
-    """
+    """See `mixedfx.checks.compare.Comparison.plot_stages`."""
     shown = [levels for levels in comparison.levels if len(levels.table) > 0]
     if not shown:
         return message("The stages have no level in common.")

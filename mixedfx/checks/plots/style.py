@@ -19,6 +19,7 @@ SEQUENTIAL = "cividis_r"
 
 SMALL, NORMAL = 8.0, 9.0
 LONGEST_TITLE = 30
+MESSAGE = "message"
 MANY = 2000
 """Of more points than these a density is drawn, or a sample."""
 
@@ -51,8 +52,9 @@ def panels(
 
 
 def message(text: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """A figure that says why there is nothing to draw; its id is `MESSAGE`, so that reports can leave it out."""
     figure, (axes,) = panels(1, 1, 4.5, 1.2)
+    figure.set_gid(MESSAGE)
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=NORMAL, color=INK)
     return figure

@@ -1,0 +1,150 @@
+"""What stage 2's predictions are held against: its fixed effects alone, stage 1, and effects that are not shrunk."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.checks.scored_rows import Prediction
+from mixedfx.coefficients.component import Component, Mixture
+from mixedfx.coefficients.estimate import estimate_coefficients
+from mixedfx.coefficients.laplace_normal import DENSE_LIMIT
+from mixedfx.coefficients.predict import linear_predictor, linear_predictor_variance
+from mixedfx.errors import MixedfxError, MixedfxWarning
+from mixedfx.predictors import Predictors, RandomTerm
+from mixedfx.varcorr import VarCorr
+
+if TYPE_CHECKING:
+    from mixedfx.checks.stage_normal import StageNormal
+    from mixedfx.checks.stage_one import StageOne
+    from mixedfx.coefficients.result import CoefficientsResult
+
+Floats = NDArray[np.float64]
+
+UNSHRUNK = 100.0
+"""How many times as large as the frozen Sigma a Sigma is that hardly shrinks. Without any, a level whose outcomes are
+all alike has no estimate in families other than gaussian."""
+MOST_WORK = 2e9
+"""Rows times coefficients besides those of the largest factor: exact variances of predictions take a sixteenth as many
+steps. Beyond it covariances between levels of different factors, which are small, are left out."""
+MOST_ROWS_UNSHRUNK = 2_000_000
+"""Estimating without shrinkage takes as long as stage 2: not done for more rows."""
+
+
+def stage_two(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
+    """With the uncertainty of the coefficients."""
+    return _of_mixture(coef.mixture, predictors, _auxiliary(coef))
+
+
+def fixed_only(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
+    """Fixed effects alone, with z'Sigma z as for levels never seen: else they would lose for being too sure."""
+    nothing = {term.name: np.zeros((term.grouping.n_levels, term.q)) for term in predictors.terms}
+    total = np.zeros(predictors.n_rows)
+    for term, block in zip(predictors.terms, coef.varcorr.align(predictors.terms).blocks, strict=True):
+        z = predictors.z(term)
+        total += np.einsum("ri,ij,rj->r", z, block.matrix, z)
+    return Prediction(predictors.eta(coef.mixture.beta(), nothing), total, _auxiliary(coef))
+
+
+def stage_one(coef: CoefficientsResult, first: StageOne, predictors: Predictors) -> Prediction | None:
+    """Stage 1's fixed effects and levels with their uncertainty; levels that it did not have at 0, with all of Sigma.
+
+    None where stage 1's distribution is not known, or its response had other categories.
+    """
+    normal, result = first.normal, first.result
+    alpha = np.zeros(0) if result.thresholds is None else result.thresholds.to_numpy()
+    if normal is None or len(alpha) != len(coef.mixture.alpha()):
+        return None
+    auxiliary = alpha if len(alpha) else _auxiliary(coef)
+    b = {
+        name: result.ranef[name].reindex(index=normal.levels(name), columns=list(term.names)).to_numpy()
+        for name, term in normal.terms.items()
+    }
+    beta = result.fixef.reindex(list(normal.fixed_names)).to_numpy()
+    component = Component(coef.mixture.components[0].varcorr, beta, b, alpha, normal.normal)
+    return _of_mixture(Mixture((component,)), _as_stage_one(predictors, normal), auxiliary)
+
+
+def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> Prediction | None:
+    """Effects estimated from `data` with next to no shrinkage; levels never seen as in stage 2.
+
+    None where that is not possible: weights that are no column, too many rows, a solver that gives up; and thresholds,
+    which without shrinkage move freely with the levels, so that their own uncertainty cannot be left out of the score.
+    """
+    spec = coef.spec
+    if data is None or coef.thresholds is not None or coef.n_rows > MOST_ROWS_UNSHRUNK:
+        return None
+    if spec.weighted and spec.weights_column is None:
+        return None
+    frozen = coef.varcorr
+    loose = VarCorr(
+        tuple(replace(block, matrix=UNSHRUNK * block.matrix) for block in frozen.blocks), frozen.sigma2
+    )
+    try:
+        with warnings.catch_warnings():  # separated levels are what shrinkage is for
+            warnings.simplefilter("ignore", MixedfxWarning)
+            fit = estimate_coefficients(
+                coef.formula, data, loose, family=coef.family, weights=spec.weights_column, progress=False
+            )
+    except MixedfxError:
+        return None
+    same = fit.n_rows == coef.n_rows and all(
+        own.levels.equals(other.levels) for own, other in zip(fit.spec.groups, spec.groups, strict=True)
+    )
+    if not same or not np.isfinite(fit.stats["objective"]):
+        return None
+    # New levels get the frozen Sigma, which the component's covariances stand for in predictions.
+    component = replace(fit.mixture.components[0], varcorr=frozen)
+    return _of_mixture(Mixture((component,)), predictors, _auxiliary(fit))
+
+
+def _of_mixture(mixture: Mixture, predictors: Predictors, auxiliary: object) -> Prediction:
+    layout = mixture.components[0].normal.elimination.operator.layout
+    if (
+        len(mixture.components) == 1
+        and MOST_WORK < layout.n_rows * layout.n_rest <= layout.n_rows * DENSE_LIMIT
+    ):
+        variance = _sum_of_variances(mixture.components[0], predictors)
+    else:
+        variance = linear_predictor_variance(mixture, predictors)
+    return Prediction(linear_predictor(mixture, predictors), variance, auxiliary)
+
+
+def _sum_of_variances(component: Component, predictors: Predictors) -> Floats:
+    """Variance of eta as if fixed effects were known, and levels of different factors independent given these.
+
+    What is not known of the intercept are shifts of all levels of a factor against it, which leave eta where it is.
+    """
+    total = np.zeros(predictors.n_rows)
+    for term, block in zip(predictors.terms, component.varcorr.align(predictors.terms).blocks, strict=True):
+        own = component.normal.level_covariances(term.name, conditional=True)[term.grouping.codes]
+        own = np.where((term.grouping.codes >= 0)[:, None, None], own, block.matrix)
+        z = predictors.z(term)
+        total += np.einsum("ri,rij,rj->r", z, own, z)
+    return total
+
+
+def _auxiliary(coef: CoefficientsResult) -> object:
+    return coef.varcorr.sigma2 if coef.thresholds is None else coef.thresholds.to_numpy()
+
+
+def _as_stage_one(predictors: Predictors, normal: StageNormal) -> Predictors:
+    """The rows with stage 1's fixed effects and the numbers of its levels."""
+    names = predictors.fixed_names
+    at = np.array([names.index(name) for name in normal.fixed_names], dtype=int)
+    return replace(
+        predictors,
+        fixed_names=normal.fixed_names,
+        fixed_columns=predictors.fixed_columns[at],
+        terms=tuple(_renumbered(term, normal) for term in predictors.terms),
+    )
+
+
+def _renumbered(term: RandomTerm, normal: StageNormal) -> RandomTerm:
+    levels = normal.levels(term.name)
+    place = np.append(levels.get_indexer(term.grouping.levels), -1).astype(np.int32)
+    return replace(term, grouping=replace(term.grouping, codes=place[term.grouping.codes], levels=levels))
