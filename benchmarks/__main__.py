@@ -1,4 +1,7 @@
-"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``agreement``; from the repository's root."""
+"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``subsampling``, ``agreement``.
+
+From the repository's root.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.libraries import LIBRARIES, Interpreters, Library
 from benchmarks.machine import describe_machine, git_commit, load_average, pin_cores
-from benchmarks.problem import Problem, Sources
+from benchmarks.problem import Problem, Sources, Unavailable
 from benchmarks.problems import PROBLEMS
 from benchmarks.results import RESULTS, read_results, write_results
 from benchmarks.run import Row, Settings, run_problem
@@ -108,6 +111,56 @@ def coverage_study(
     config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     say(f"Written to {folder}")
+
+
+@app.command("subsampling")
+def subsampling_study(
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Names or patterns such as 'movielens-*'; all by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Draws of each strategy.")] = 16,
+    scored: Annotated[int, typer.Option(min=1, help="How many of them are scored on held-out rows.")] = 4,
+    movielens: Annotated[
+        str | None,
+        typer.Option(envvar="MIXEDFX_MOVIELENS", help="Folder of MovieLens Parquet files, or 'download'."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "subsampling",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+    output: Annotated[Path, typer.Option(help="The page.")] = Path(__file__).parent
+    / "subsampling"
+    / "README.md",
+) -> None:
+    """Compare covariances from subsamples with those of all rows; write results/NAME and a page of tables."""
+    from benchmarks.subsampling.cases import CASES
+    from benchmarks.subsampling.page import page
+    from benchmarks.subsampling.study import study
+
+    chosen = [case for case in CASES if any(fnmatch(case.name, pattern) for pattern in cases or ["*"])]
+    if not chosen:
+        raise typer.BadParameter(f"no such case; there are: {', '.join(case.name for case in CASES)}")
+    source = cast(Literal["download"], movielens) if movielens == "download" else movielens
+    sources = Sources(Path(source) if source not in (None, "download") else source)
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "subsampling.csv"
+    kept = pd.read_csv(table) if table.exists() else pd.DataFrame()
+    for case in chosen:
+        try:
+            rows = pd.DataFrame([asdict(row) for row in study(case, sources, seeds, scored, say)])
+        except Unavailable as reason:
+            say(f"{case.name}: skipped, {reason}")
+            continue
+        # After every case: what is done is kept, and cases that are not run again keep their lines.
+        others = kept[kept["case"] != case.name] if len(kept) else kept
+        kept = pd.concat([others, rows], ignore_index=True)
+        kept.to_csv(table, index=False, float_format="%.6g")
+        config = folder / "config.json"
+        runs = json.loads(config.read_text()) if config.exists() else {}
+        runs[case.name] = {"seeds": seeds, "scored": scored, "commit": git_commit()}
+        config.write_text(json.dumps(runs | {"machine": describe_machine()}, indent=1))
+    if len(kept):
+        output.write_text(page(kept), encoding="utf-8")
+        say(f"Written to {table} and {output}")
 
 
 @app.command("agreement")

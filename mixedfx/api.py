@@ -115,13 +115,12 @@ def fit(
     >>> fit.coefficients.converged
     True
     """
-    chosen = Subsample(seed=seed) if subsample == "auto" else subsample
     covariance = learn_covariance(
         formula,
         data,
         family=family,
         method=method,
-        subsample=chosen,
+        subsample=subsample,
         weights=weights,
         na=na,
         seed=seed,

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from mixedfx.arguments import check_choice
 from mixedfx.constant_rows import is_constant, take_rows
-from mixedfx.errors import CollinearWarning, DataError, DroppedRowsWarning
+from mixedfx.errors import CollinearWarning, DataError
 from mixedfx.families import Family, get_family
 from mixedfx.formula.factor_names import check_factor_names
 from mixedfx.formula.fit import fit_spec
 from mixedfx.formula.formula import parse_formula
 from mixedfx.formula.levels import some
-from mixedfx.formula.missing import counts_text, missing_rows
+from mixedfx.formula.missing import complete_rows, missing_rows
 from mixedfx.formula.rank import independent_columns
 from mixedfx.formula.response import ResponseValues, Scale, encode_response
 from mixedfx.formula.spec import DesignSpec
@@ -77,7 +77,8 @@ class Design:
         Raises
         ------
         DataError
-            A random coefficient's feature is 0 in all these rows, or the response says nothing here.
+            A random coefficient's feature is 0 in all these rows, a gaussian model has a level for each row, or the
+            response says nothing here.
 
         Warns
         -----
@@ -93,6 +94,13 @@ class Design:
                         f"the {len(rows)} rows drawn tell nothing of coefficient '{name}' of factor '{term.name}': its "
                         "feature is 0 in all of them; draw more rows"
                     )
+        terms = tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms)
+        for term in terms:
+            if get_family(self.spec.family).has_sigma and term.grouping.n_levels * term.q >= len(rows):
+                raise DataError(
+                    f"the {len(rows)} rows drawn have {term.grouping.n_levels} levels of factor '{term.name}', whose "
+                    "coefficients cannot be told from the residuals: draw more rows or levels"
+                )
         y = self.y[rows]
         get_family(self.spec.family).check_response(y, self.spec.response_name)
         taken = replace(
@@ -111,7 +119,7 @@ class Design:
             taken,
             fixed_names=tuple(name for name, keep in zip(given.fixed_names, kept, strict=True) if keep),
             fixed_columns=given.fixed_columns[kept],
-            terms=tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms),
+            terms=terms,
         )
         return Design(y, take_rows(self.weights, rows), predictors, self.spec)
 
@@ -208,17 +216,5 @@ def _complete_rows(
             mask |= unweighted
     if not counts:
         return frame, weights
-    if na == "raise":
-        raise DataError(
-            f"missing values in {counts_text(counts)} of {len(frame)} rows; fill them, or pass na='drop'"
-        )
-    dropped = int(np.count_nonzero(mask))
-    if dropped == len(frame):
-        raise DataError(f"every row misses a value: {counts_text(counts)} of {len(frame)} rows")
-    warnings.warn(
-        f"{dropped} of {len(frame)} rows dropped: missing values in {counts_text(counts)}",
-        DroppedRowsWarning,
-        stacklevel=3,
-    )
-    kept = np.flatnonzero(~mask)
+    kept = complete_rows(mask, counts, na, stacklevel=3)
     return frame.iloc[kept], take_rows(weights, kept)

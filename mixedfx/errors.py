@@ -60,3 +60,7 @@ class CollinearWarning(MixedfxWarning):
 
 class ConvergenceWarning(MixedfxWarning):
     """A result is usable but the computation did not fully converge."""
+
+
+class SubsampleWarning(MixedfxWarning):
+    """A subsample is drawn as asked, but its covariances will be off, or less certain than wanted."""

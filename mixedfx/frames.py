@@ -7,14 +7,18 @@ of a Parquet or CSV file or of a folder of them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import pyarrow as pa
 
 from mixedfx.errors import DataError
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -69,7 +73,7 @@ def _read(data: object, columns: Sequence[str] | None) -> pd.DataFrame:
     if isinstance(data, str | Path):
         return _of_path(Path(data), columns)
     if hasattr(data, "__arrow_c_stream__"):
-        return _of_arrow(_as_table(data), columns)
+        return of_arrow(_as_table(data), columns)
     hint = "; call .collect() first" if hasattr(data, "collect") else ""
     raise DataError(
         f"data of type {type(data).__module__}.{type(data).__qualname__} cannot be read{hint}; pass a pandas "
@@ -90,15 +94,16 @@ def _as_table(data: object) -> pa.Table:
 
 def _of_pandas(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
     names = list(frame.columns) if columns is None else list(columns)
-    _check_columns(names, list(frame.columns))
+    check_columns(names, list(frame.columns))
     # Column by column: selecting several at once copies them all.
     series = {name: frame[name] for name in names}
     return pd.DataFrame(series, index=frame.index, columns=pd.Index(names, dtype=object), copy=False)
 
 
-def _of_arrow(table: pa.Table, columns: Sequence[str] | None) -> pd.DataFrame:
+def of_arrow(table: pa.Table, columns: Sequence[str] | None) -> pd.DataFrame:
+    """An Arrow table's columns, all of them or those named, in pandas' types; see `read_columns`."""
     names = list(table.column_names) if columns is None else list(columns)
-    _check_columns(names, table.column_names)
+    check_columns(names, table.column_names)
     table = table.select(names)
     series = {name: _column(table.column(i), table.schema.field(i)) for i, name in enumerate(names)}
     return pd.DataFrame(series, index=pd.RangeIndex(table.num_rows), columns=pd.Index(names), copy=False)
@@ -139,11 +144,10 @@ def _nullable_integer(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype:
 
 
 def _of_path(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    if not path.exists():
-        raise DataError(f"there is no file or folder '{path}'")
-    files = _data_files(path)
-    if _is_parquet(files[0]):
+    files = parquet_files(path)
+    if files is not None:
         return _of_parquet(path, files, columns)
+    files = _data_files(path)
     parts = [_of_csv(file, columns) for file in files]
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
@@ -168,19 +172,47 @@ def _is_parquet(file: Path) -> bool:
     return file.name.lower().endswith(_PARQUET)
 
 
-def _of_parquet(path: Path, files: Sequence[Path], columns: Sequence[str] | None) -> pd.DataFrame:
+def parquet_files(data: object) -> list[Path] | None:
+    """The Parquet files that `data` stands for; None where it is anything else.
+
+    Raises
+    ------
+    DataError
+        It is a path, but there is nothing, or nothing that can be read.
+    """
+    if not isinstance(data, str | Path):
+        return None
+    path = Path(data)
+    if not path.exists():
+        raise DataError(f"there is no file or folder '{path}'")
+    files = _data_files(path)
+    return files if _is_parquet(files[0]) else None
+
+
+def open_parquet(path: Path, files: Sequence[Path]) -> Dataset:
+    """Parquet files, and the columns that folder names such as ``year=2020`` hold, as one data set."""
     import pyarrow.dataset as ds
 
+    names = [str(f) for f in files]
+    return ds.dataset(names, format="parquet", partition_base_dir=str(path), partitioning="hive")
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Errors of Arrow as a `DataError` that names the file."""
     try:
-        dataset = ds.dataset(
-            [str(f) for f in files], format="parquet", partition_base_dir=str(path), partitioning="hive"
-        )
-        names = list(dataset.schema.names) if columns is None else list(columns)
-        _check_columns(names, dataset.schema.names)
-        table = dataset.to_table(columns=names)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"'{path}' cannot be read as Parquet: {error}") from error
-    return _of_arrow(table, names)
+
+
+def _of_parquet(path: Path, files: Sequence[Path], columns: Sequence[str] | None) -> pd.DataFrame:
+    with parquet_errors(path):
+        dataset = open_parquet(path, files)
+        names = list(dataset.schema.names) if columns is None else list(columns)
+        check_columns(names, dataset.schema.names)
+        table = dataset.to_table(columns=names)
+    return of_arrow(table, names)
 
 
 def _of_csv(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -188,14 +220,15 @@ def _of_csv(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     try:
         header = list(pd.read_csv(file, sep=separator, nrows=0).columns)
         names = header if columns is None else list(columns)
-        _check_columns(names, header)
+        check_columns(names, header)
         frame = pd.read_csv(file, sep=separator, usecols=names, low_memory=False)
         return cast(pd.DataFrame, frame[names])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"'{file}' cannot be read as CSV: {error}") from error
 
 
-def _check_columns(wanted: Sequence[str], there: Sequence[object]) -> None:
+def check_columns(wanted: Sequence[str], there: Sequence[object]) -> None:
+    """Raise `DataError`, with names that look alike, unless each wanted column is there, and once."""
     names = [str(name) for name in there]
     for name in wanted:
         if name not in there:

@@ -41,11 +41,11 @@ def _load_ratings(name: str, file: str, sources: Sources) -> pd.DataFrame:
 
 
 _load_small = partial(_load_ratings, "latest-small", "ml_latest_small_ratings.parquet")
-_load_1m = partial(_load_ratings, "1m", "ml_1m_ratings.parquet")
+load_1m = partial(_load_ratings, "1m", "ml_1m_ratings.parquet")
 
 
 def _load_1m_ratings(sources: Sources) -> pd.DataFrame:
-    return _load_1m(sources).astype({"rating": float})
+    return load_1m(sources).astype({"rating": float})
 
 
 def _read(sources: Sources, name: str) -> pd.DataFrame:
@@ -106,7 +106,7 @@ PROBLEMS = (
         "liked ~ 1 + (1 | user) + (1 | item)",
         "bernoulli",
         "coefficients",
-        _load_1m,
+        load_1m,
         # Laplace estimates from all rows, rounded.
         varcorr=(("user", "(Intercept)", None, 0.616), ("item", "(Intercept)", None, 1.384)),
     ),
@@ -115,7 +115,7 @@ PROBLEMS = (
         "rating ~ 1 + (1 | user) + (1 | item)",
         "cumulative",
         "coefficients",
-        _load_1m,
+        load_1m,
         # Laplace estimates from all rows, rounded.
         varcorr=(("user", "(Intercept)", None, 0.638), ("item", "(Intercept)", None, 1.499)),
     ),

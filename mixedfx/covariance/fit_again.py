@@ -48,6 +48,8 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
     """
     if fit.method not in ("reml", "ml") or fit.fits:
         how = f"{len(fit.fits)} fits, one a factor" if fit.fits else f"method '{fit.method}'"
+        if fit.replicates:
+            how = f"the mean of {len(fit.replicates)} replicates"
         raise SettingError(
             f"{what} needs a single likelihood, but this result is of {how}; use a fit with method='ml' or 'reml'"
             f"{' (.fits has them)' if fit.fits else ''}"

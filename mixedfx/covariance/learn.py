@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mixedfx.arguments import check_flag, check_whole_number
+from mixedfx.covariance.averaged import average
 from mixedfx.covariance.generalized import fit_laplace
 from mixedfx.covariance.likelihood import fit_gaussian
 from mixedfx.covariance.per_factor import combine
@@ -17,7 +18,8 @@ from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
 from mixedfx.progress import check_progress
-from mixedfx.subsample import Subsample
+from mixedfx.sampled_design import sampled_designs
+from mixedfx.subsample import Draw, Subsample
 from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def learn_covariance(
     *,
     family: str = "gaussian",
     method: str | None = None,
-    subsample: Subsample | None = None,
+    subsample: Subsample | Literal["auto"] | None = None,
     weights: object = None,
     nagq: int = 1,
     satterthwaite: bool | None = None,
@@ -72,8 +74,10 @@ def learn_covariance(
         "reml" (gaussian, its default), "ml" (by Laplace's approximation for the other families, whose default it is),
         or "nuts" (gaussian, bernoulli): MCMC of the full model with NumPyro.
     subsample
-        Which rows to learn from; all by default. With several draws (strategy "per-factor") each factor's covariance
-        is read from its own fit, kept in ``fits``.
+        Which rows to learn from; all by default, and "auto" for `Subsample(seed=seed)`. With several draws (strategy
+        "per-factor") each factor's covariance is read from its own fit, kept in ``fits``. With replicates the
+        covariances are means, and ``standard_errors`` has the spread beside the models' own errors: see
+        `mixedfx.covariance.averaged`. Of Parquet files only a part is read: see `mixedfx.sampled_design`.
     weights
         An array or a column's name: precision for gaussian (variance sigma^2 / w, as lme4), trials for binomial,
         frequency otherwise.
@@ -86,7 +90,7 @@ def learn_covariance(
         which takes longer than the fit itself; None does so up to 10,000 rows with at most 500 coefficients of factors
         other than the largest; False does not.
     priors, draws, warmup, chains, seed
-        Of MCMC: see `mixedfx.covariance.nuts.sample_nuts`.
+        Of MCMC (and the seed of the subsample "auto"): see `mixedfx.covariance.nuts.sample_nuts`.
     start
         Covariances to start from: `VarCorr`, or a result that has them.
     force
@@ -114,26 +118,43 @@ def learn_covariance(
     _check_satterthwaite(satterthwaite, chosen, method)
     _check_sampling(priors, draws, warmup, chains, seed)
     check_flag("force", force)
+    if isinstance(subsample, str) and subsample == "auto":
+        subsample = Subsample(seed=seed)
     if subsample is not None and not isinstance(subsample, Subsample):
         raise SettingError(
-            f"subsample must be a Subsample, such as Subsample(n_rows=20_000), or None, not {subsample!r}"
+            f'subsample must be a Subsample, such as Subsample(n_rows=20_000), "auto" or None, not {subsample!r}'
         )
     begin = _start(start)
     check_progress(progress)
     settings = _Settings(
         chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, begin, force, seed, progress
     )
-    design = build_design(formula, data, family=chosen, weights=weights, na=na)
     if subsample is None:
-        return settings.fit(design)
-    plan = subsample.plan([term.grouping for term in design.predictors.terms])
+        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
+    sampled = sampled_designs(formula, data, subsample, family=chosen, weights=weights, na=na)
     fits: dict[int, CovarianceResult] = {}
-    for draw in plan:
+    for draw in sampled.draws:
         if id(draw.rows) not in fits:
-            fits[id(draw.rows)] = replace(settings.fit(design.take(draw.rows)), rows=draw.rows)
-    if len(plan) == 1:
-        return fits[id(plan[0].rows)]
-    return combine({draw.factor or "": fits[id(draw.rows)] for draw in plan})
+            fits[id(draw.rows)] = _describe(settings.fit(sampled.design(draw)), draw, subsample.strategy)
+    replicates: dict[int, dict[str, CovarianceResult]] = {}
+    for draw in sampled.draws:
+        replicates.setdefault(draw.replicate, {})[draw.factor or ""] = fits[id(draw.rows)]
+    # One draw without a factor is all there is to a replicate.
+    results = [own[""] if "" in own else combine(own) for own in replicates.values()]
+    return average(results) if len(results) > 1 else results[0]
+
+
+def _describe(fit: CovarianceResult, draw: Draw, strategy: str) -> CovarianceResult:
+    """The fit with the rows it rests on, and how they were drawn."""
+    without_factor = {"rows": "rows", "two-way": "levels of every factor", "core": "a core"}
+    drawn = {
+        "drawn": without_factor.get(strategy, "all rows")
+        if draw.sampled is None
+        else f"levels of {draw.sampled}",
+        "components": draw.components,
+        "largest_component": draw.largest_component,
+    }
+    return replace(fit, rows=draw.rows, stats={**fit.stats, "subsample": drawn})
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,11 @@ class CovarianceResult:
     posterior
         DataTree of the draws (MCMC), else None.
     fits
-        Factor -> the fit its block was read from, for the subsample strategy "per-factor"; else empty.
+        Factor -> the fit its block was read from, for the subsample strategy "per-factor"; else empty. Of replicates,
+        the fits of the one with most rows.
+    replicates
+        The results whose mean this is, for a subsample with replicates; else empty. ``standard_errors`` then has a
+        column ``se_replicates`` from the spread between them, see `mixedfx.covariance.averaged`.
     rows
         int64: positions of the rows used among the complete rows of the data given; None for all of them, or where
         it is not known (a result of several fits has them in its `fits`).
@@ -90,6 +94,7 @@ class CovarianceResult:
     varcorr_covariance: NDArray[np.float64] | None = None
     posterior: DataTree | None = None
     fits: Mapping[str, CovarianceResult] = field(default_factory=dict)
+    replicates: tuple[CovarianceResult, ...] = ()
     rows: NDArray[np.int64] | None = None
     fixef_covariance: pd.DataFrame | None = None
     fixef_covariance_spread: NDArray[np.float64] | None = None

@@ -12,6 +12,7 @@
 | ``rows.parquet`` | positions of the rows used, where the fit knows them |
 | ``posterior.nc`` | the draws as NetCDF, group by group |
 | ``fits/<factor>/`` | the same again for the fits that a per-factor result was put together from |
+| ``replicates/<number>/`` | and for the results that this one is the mean of |
 | ``result.json`` | the rest: formula, method, likelihood, convergence, and the file of each factor |
 
 What ``covariances.csv`` says is what is loaded, so a table corrected by hand, or written by another tool,
@@ -32,6 +33,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.arguments import as_folder
+from mixedfx.covariance.averaged import read_from
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.csv_tables import read_covariances, read_table
 from mixedfx.errors import DataError
@@ -90,7 +92,10 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         pd.DataFrame({"row": result.rows}).to_parquet(folder / "rows.parquet")
     if result.posterior is not None:
         _storable(result.posterior).to_netcdf(folder / "posterior.nc", engine="h5netcdf")
-    fits = _fit_folders(result.fits)
+    # The fits of an averaged result are those of one of its replicates.
+    fits = {} if result.replicates else _fit_folders(result.fits)
+    for number, replicate in enumerate(result.replicates, start=1):
+        save_covariance(replicate, folder / "replicates" / str(number))
     for name, fit in {name: result.fits[factor] for factor, name in fits.items()}.items():
         save_covariance(fit, folder / name)
     rest = {
@@ -115,6 +120,7 @@ def save_covariance(result: CovarianceResult, folder: str | Path) -> None:
         "rows": result.rows is not None,
         "posterior": result.posterior is not None,
         "fits": fits,
+        "replicates": len(result.replicates),
         "stats": result.stats,
     }
     text = json.dumps(jsonable(rest), indent=1, ensure_ascii=False)
@@ -169,6 +175,8 @@ def _load(folder: Path) -> CovarianceResult:
     ranef = {factor: pd.read_parquet(folder / name) for factor, name in saved["ranef"].items()}
     fixef = folder / "fixef.csv"
     fits = {name: _load(folder / name) for name in set(saved["fits"].values())}
+    numbers = range(1, saved.get("replicates", 0) + 1)
+    replicates = tuple(_load(folder / "replicates" / str(number)) for number in numbers)
     return CovarianceResult(
         formula=saved["formula"],
         family=saved["family"],
@@ -191,7 +199,10 @@ def _load(folder: Path) -> CovarianceResult:
         else None,
         posterior=_read_posterior(folder / "posterior.nc", ranef) if saved["posterior"] else None,
         rows=pd.read_parquet(folder / "rows.parquet")["row"].to_numpy() if saved["rows"] else None,
-        fits={factor: fits[name] for factor, name in saved["fits"].items()},
+        fits=read_from(replicates)
+        if replicates
+        else {factor: fits[name] for factor, name in saved["fits"].items()},
+        replicates=replicates,
         fixef_covariance=(
             pd.read_parquet(folder / "fixef-covariance.parquet") if saved.get("fixef_covariance") else None
         ),

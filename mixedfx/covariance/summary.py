@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
+from mixedfx.covariance.averaged import SPREAD, excess_spread
 from mixedfx.covariance.fixef_tests import fixef_table
 from mixedfx.summary import Section, Summary
 
@@ -18,6 +20,8 @@ TITLES = {
     "ml": "Covariances by maximum likelihood",
     "nuts": "Covariances by MCMC (NumPyro NUTS), posterior means",
 }
+SURPRISING = 0.01
+"""Probability of a spread between replicates, over all entries, below which it is called larger than expected."""
 MOST_CORRELATED = 10
 """Fixed effects whose correlations are printed."""
 
@@ -30,7 +34,8 @@ def summarise(result: CovarianceResult) -> Summary:
         Section("", lines),
         *_criterion(result),
         *_residuals(result),
-        Section("Random effects", table=result.standard_errors, show_index=False),
+        Section("Random effects", _about_replicates(result), result.standard_errors, show_index=False),
+        *_subsample(result),
         Section("", (f"Number of obs: {result.n_rows:,}, groups: {sizes}",)),
         Section("Fixed effects", _about_df(result), fixef_table(result)),
         *_correlation(result),
@@ -62,6 +67,42 @@ def _residuals(result: CovarianceResult) -> list[Section]:
     values = [f"{value:.4f}" for value in quartiles]
     table = pd.DataFrame([values], columns=["Min", "1Q", "Median", "3Q", "Max"])
     return [Section("Scaled residuals", table=table, show_index=False)]
+
+
+def _about_replicates(result: CovarianceResult) -> tuple[str, ...]:
+    if not result.replicates:
+        return ()
+    R = len(result.replicates)
+    lines = [
+        f"means of {R} replicate subsamples; se is from the models, {SPREAD} from the spread between the replicates"
+    ]
+    excess = excess_spread(result)
+    for name, ratio in excess.items():
+        if chi2.sf((R - 1) * ratio, R - 1) < SURPRISING / len(excess):
+            lines.append(
+                f"{name} differs between replicates by {np.sqrt(ratio):.1f} times its standard error: go by {SPREAD}"
+            )
+    return tuple(lines)
+
+
+def _subsample(result: CovarianceResult) -> list[Section]:
+    """Where the rows came from, and whether they hang together."""
+    rows = []
+    for number, replicate in enumerate(result.replicates or (result,), start=1):
+        for factor, fit in (replicate.fits or {"all": replicate}).items():
+            drawn = fit.stats.get("subsample")
+            if drawn is not None:
+                row = {"replicate": number} if result.replicates else {}
+                rows.append(
+                    row
+                    | {"to learn": factor, "drawn": drawn["drawn"], "rows": f"{fit.n_rows:,}"}
+                    | {f"levels of {name}": f"{n:,}" for name, n in fit.n_levels.items()}
+                    | {
+                        "components": drawn["components"],
+                        "rows in the largest": f"{drawn['largest_component']:.1%}",
+                    }
+                )
+    return [Section("Subsample", table=pd.DataFrame(rows), show_index=False)] if rows else []
 
 
 def _correlation(result: CovarianceResult) -> list[Section]:
@@ -122,7 +163,9 @@ def _convergence(result: CovarianceResult) -> list[str]:
             f"all rows, with {stats['probes']} random probes: they add at most {np.nanmax(errors):.1%} of a standard "
             f"error to the covariances, and {stats['loglik_se']:.2g} to the log-likelihood"
         )
-    if result.fits:
+    if result.replicates:
+        lines.append("fixed effects are from the replicate with most rows; see .replicates for all of them")
+    elif result.fits:
         lines.append("each factor's covariance is from a fit to its own subsample; see .fits")
     if result.boundary:
         lines.append(f"at the boundary of the parameter space: {', '.join(result.boundary)}")

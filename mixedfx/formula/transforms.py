@@ -36,6 +36,8 @@ FACTOR_CALLS = frozenset({"factor", "C", "ordered"})
 """Calls that turn a column into categories."""
 MATRIX_CALLS = frozenset({"poly", "bs"})
 """Calls that give several columns."""
+STATEFUL_CALLS = frozenset({"center", "scale"}) | MATRIX_CALLS
+"""Calls that learn from all rows: means, norms, knots."""
 
 _MOST = 100
 """The largest degree or number of columns of a transform."""

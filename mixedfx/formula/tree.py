@@ -137,3 +137,16 @@ def columns_of(node: Node) -> tuple[str, ...]:
         case _:
             found = []
     return tuple(dict.fromkeys(found))
+
+
+def functions_of(node: Node) -> frozenset[str]:
+    """The functions that a tree calls."""
+    match node:
+        case Call(function, arguments):
+            return frozenset({function}).union(*(functions_of(argument) for argument in arguments))
+        case Unary(_, inner) | Bracket(inner):
+            return functions_of(inner)
+        case Binary(_, left, right):
+            return functions_of(left) | functions_of(right)
+        case _:
+            return frozenset()

@@ -88,6 +88,14 @@ def test_per_factor_takes_each_block_from_its_own_fit(data: pd.DataFrame) -> Non
     assert "own subsample" in str(fit.summary())
 
 
+def test_a_sample_with_a_level_for_each_row_is_refused(data: pd.DataFrame) -> None:
+    own = data.assign(h=np.arange(len(data)) // 2)
+    with pytest.raises(
+        mfx.errors.DataError, match=r"20 rows drawn have 20 levels of factor 'h'.*draw more rows"
+    ):
+        mfx.learn_covariance(FORMULA, own, subsample=mfx.Subsample("rows", n_rows=20))
+
+
 def test_precision_weights_scale_out(data: pd.DataFrame) -> None:
     """lme4: Var(e) = sigma^2 / w, so weights twice as large double sigma^2 and change nothing else."""
     one = mfx.learn_covariance(FORMULA, data, weights=np.full(len(data), 1.0))

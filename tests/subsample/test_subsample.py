@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import doctest
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import mixedfx.subsample
-from mixedfx.errors import MixedfxError, SettingError
+import mixedfx.subsample.pilot
+import mixedfx.subsample.settings
+from mixedfx.errors import MixedfxError, SettingError, SubsampleWarning
 from mixedfx.grouping import Grouping
 from mixedfx.subsample import DEFAULT_ROWS, Subsample
 
@@ -97,7 +99,7 @@ def test_factor_with_few_levels_is_read_from_a_sample_of_the_largest(crossed: li
     assert (asked.sampled, asked.n_levels["kind"]) == ("kind", 6)
 
 
-@pytest.mark.parametrize("strategy", ["levels", "rows", "per-factor"])
+@pytest.mark.parametrize("strategy", ["levels", "rows", "per-factor", "two-way"])
 def test_seed_decides(crossed: list[Grouping], strategy: str) -> None:
     def rows(seed: int) -> list[list[int]]:
         return [draw.rows.tolist() for draw in Subsample(strategy, fraction=0.05, seed=seed).plan(crossed)]
@@ -138,10 +140,20 @@ def test_connectivity() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"strategy": "two-way"}, "'levels', 'rows', 'per-factor'"),
-        ({"strategy": "core"}, "subsample strategy is 'core'; available"),
-        ({"target_se": 0.1}, "target_se"),
-        ({"replicates": 3}, "replicates is 3; only 1"),
+        (
+            {"strategy": "users"},
+            "strategy is 'users'; available: 'levels', 'rows', 'per-factor', 'two-way', 'core'",
+        ),
+        ({"target_se": 0}, "target_se is 0"),
+        ({"target_se": 1.0}, "target_se is 1.0"),
+        ({"target_se": 0.1, "n_rows": 100}, "n_rows and target_se"),
+        ({"replicates": 0}, "replicates is 0"),
+        ({"replicates": None}, "replicates is None"),
+        ({"stratify": 1}, "stratify is 1"),
+        ({"strategy": "rows", "stratify": True}, "'rows' draws none"),
+        ({"strategy": "core", "target_se": 0.1}, "core has no standard error"),
+        ({"strategy": "core", "replicates": 2}, "no replicates of it"),
+        ({"strategy": "core", "n_levels": 20}, "not n_levels"),
         ({"n_rows": 0}, "n_rows is 0"),
         ({"n_rows": 10.5}, "n_rows is 10.5"),
         ({"n_levels": 1}, "n_levels is 1"),
@@ -174,5 +186,61 @@ def test_a_factor_left_with_one_level_is_refused() -> None:
         Subsample("levels", n_levels=2, factor="pupil").plan([pupil, school])
 
 
-def test_docstring_example() -> None:
-    assert doctest.testmod(mixedfx.subsample).failed == 0
+def test_two_way_keeps_rows_whose_levels_were_all_drawn(crossed: list[Grouping]) -> None:
+    (draw,) = Subsample("two-way", n_levels=300).plan(crossed)
+    taken = [np.unique(g.codes[draw.rows]) for g in crossed]
+    assert max(map(len, taken)) <= 300
+    inside = np.logical_and.reduce([np.isin(g.codes, t) for g, t in zip(crossed, taken, strict=True)])
+    np.testing.assert_array_equal(draw.rows, np.flatnonzero(inside))
+    assert (draw.factor, draw.sampled) == (None, None)
+
+
+def test_two_way_thins_every_factor_that_keeps_enough_levels(crossed: list[Grouping]) -> None:
+    kind = grouping("kind", np.arange(60_000) % 12)
+    (draw,) = Subsample("two-way", n_rows=6000).plan([*crossed, kind])
+    # sqrt(1/10) of the users (some of whom have none of these items) and of the items; all 12 kinds. The users are
+    # uneven: their rows have a standard deviation of 5 %.
+    assert 620 < draw.n_levels["user"] <= 632
+    assert (draw.n_levels["item"], draw.n_levels["kind"]) == (158, 12)
+    assert draw.n_rows == pytest.approx(6000, rel=0.2)
+
+
+def test_a_subsample_without_rows_is_refused() -> None:
+    pairs = [grouping(name, np.arange(1000)) for name in ("a", "b")]
+    with pytest.raises(SettingError, match=r"has no rows.*draw more levels \(n_levels is 3\)"):
+        Subsample("two-way", n_levels=3).plan(pairs)
+
+
+def test_replicates_have_no_sampled_level_in_common(crossed: list[Grouping]) -> None:
+    draws = Subsample(n_levels=100, replicates=3).plan(crossed)
+    assert [(d.replicate, d.factor) for d in draws] == [(r, f) for r in range(3) for f in ("user", "item")]
+    for position, factor in enumerate(crossed):
+        kept = np.concatenate([np.unique(factor.codes[d.rows]) for d in draws[position::2]])
+        assert len(np.unique(kept)) == 300
+    (alone, _) = Subsample(n_levels=100).plan(crossed)
+    np.testing.assert_array_equal(draws[0].rows, alone.rows)
+
+
+def test_replicates_of_rows_and_of_both_factors(crossed: list[Grouping]) -> None:
+    rows = [d.rows for d in Subsample("rows", n_rows=20_000, replicates=3).plan(crossed)]
+    assert len(np.unique(np.concatenate(rows))) == 60_000
+    two = Subsample("two-way", n_levels=200, replicates=2).plan(crossed)
+    assert [d.replicate for d in two] == [0, 1]
+    for factor in crossed:
+        assert not set(factor.codes[two[0].rows]) & set(factor.codes[two[1].rows])
+
+
+def test_replicates_of_everything_are_one(crossed: list[Grouping]) -> None:
+    (draw,) = Subsample(n_rows=60_000, replicates=5).plan(crossed)
+    assert draw.n_rows == 60_000
+
+
+def test_core_warns(crossed: list[Grouping]) -> None:
+    with pytest.warns(SubsampleWarning, match="no sample of the levels"):
+        (draw,) = Subsample("core", fraction=0.2).plan(crossed)
+    assert draw.n_rows == pytest.approx(12_000, rel=0.1)
+
+
+@pytest.mark.parametrize("module", [mixedfx.subsample.settings, mixedfx.subsample.pilot])
+def test_docstring_examples(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -1,0 +1,1 @@
+"""How far covariances learned on a subsample are from those of all rows, for each way of drawing it."""
