@@ -21,6 +21,7 @@ from mixedfx.covariance.krylov.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, RandomRows, find_mode
 from mixedfx.covariance.krylov.random_parts import random_predictors
 from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
+from mixedfx.covariance.krylov.traces import inverse_factor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
 from mixedfx.design import Design
@@ -96,6 +97,25 @@ class KrylovLaplaceProblem:
 
 
 @dataclass(frozen=True, eq=False)
+class _Derivatives:
+    """By the parameters, one column each.
+
+    Attributes
+    ----------
+    weighted
+        [W f, W X, K], shape (N, parameters).
+    eta
+        d eta, likewise.
+    b
+        The mode's.
+    """
+
+    weighted: Floats
+    eta: Floats
+    b: Parts
+
+
+@dataclass(frozen=True, eq=False)
 class KrylovLaplacePoint:
     """The likelihood at one point (Sigma, beta, alpha).
 
@@ -135,11 +155,24 @@ class KrylovLaplacePoint:
         beta, alpha = vector[size : size + problem.p], vector[size + problem.p :]
         if (np.diff(alpha) <= 0).any():
             return replace(self, point=point, failed=True)
+        lambdas = problem.lambdas(point)
         try:
-            mode = find_mode(problem.rows, problem.lambdas(point), problem.response, self.mode.u, beta, alpha)
+            start = self._followed(vector, lambdas)
+            mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
         except ConvergenceError:
             return replace(self, point=point, failed=True)
         return KrylovLaplacePoint(problem, point, mode)
+
+    def _followed(self, vector: Floats, lambdas: Lambdas) -> Parts:
+        """u at other parameters, to first order where the mode's derivative is known already, else as it is here."""
+        inverses = [inverse_factor(factor) for factor in (lambdas.e, *lambdas.rest)]
+        if "_derivatives" not in vars(self) or any(inverse is None for inverse in inverses):
+            return self.mode.u
+        moved = np.delete(vector - self.vector, self.problem.space.size - 1)
+        here, along = self.mode.elimination.lambdas.times(self.mode.u), self._derivatives.b
+        b = Parts(here.e + (along.e @ moved)[:, :, None], here.rest + (along.rest @ moved)[:, None])
+        e, *rest = (inverse for inverse in inverses if inverse is not None)
+        return Lambdas(lambdas.layout, e, tuple(rest)).times(b)
 
     @cached_property
     def _inverse(self) -> SampledInverse:
@@ -174,19 +207,23 @@ class KrylovLaplacePoint:
         return {k: v[:, :, 0] for k, v in lambdas.by_factor(lambdas.times(self.mode.u)).items()}
 
     @cached_property
-    def _rows(self) -> tuple[Floats, Floats, Floats]:
-        """([f, X, 0], [W f, W X, K], d eta), shape (N, parameters) each, without sigma^2."""
+    def _derivatives(self) -> _Derivatives:
+        """By every parameter but sigma^2."""
         problem, mode = self.problem, self.mode
         operator, border, lambdas = problem.rows.operator, mode.response.border, mode.elimination.lambdas
-        f = operator.matvec(entry_columns(problem.space, problem.layout, self.level_scores))
-        direct = np.hstack([f, problem.rows.X, np.zeros((len(f), border.size))])
+        a = entry_columns(problem.space, problem.layout, self.level_scores)
+        direct = np.hstack([operator.matvec(a), problem.rows.X, np.zeros((len(mode.eta), border.size))])
         weighted = mode.response.d2[:, None] * direct
         if border.size:
             weighted[:, -border.size :] = border.dense()
         rhs = lambdas.transpose_times(operator.rmatvec(weighted))
         x = mode.system.solve(mode.elimination.reduce(rhs), tol=SAMPLED).x
-        moved = operator.matvec(lambdas.times(mode.elimination.recover(rhs, x)))
-        return direct, weighted, direct - moved
+        taken = lambdas.times(mode.elimination.recover(rhs, x))
+        direct -= operator.matvec(taken)
+        n = a.rest.shape[1]
+        taken.e[:, :, :n] -= a.e
+        taken.rest[:, :n] -= a.rest
+        return _Derivatives(weighted, direct, Parts(-taken.e, -taken.rest))
 
     def gradients(self) -> Floats:
         """dL in the order of `vector` as each probe has it, shape (n, m); 0 for sigma^2."""
@@ -195,7 +232,7 @@ class KrylovLaplacePoint:
     @cached_property
     def _gradients(self) -> Floats:
         problem, mode, space = self.problem, self.mode, self.problem.space
-        _, _, moved = self._rows
+        moved = self._derivatives.eta
         third = problem.response.third(mode.eta, mode.alpha)
         Q = third.d3[:, None] * moved
         if third.size:
@@ -223,8 +260,7 @@ class KrylovLaplacePoint:
     @cached_property
     def _information(self) -> Floats:
         problem, border = self.problem, self.mode.response.border
-        _, weighted, moved = self._rows
-        joint = weighted.T @ moved
+        joint = self._derivatives.weighted.T @ self._derivatives.eta
         m, p, size = border.size, problem.p, problem.space.size
         n = size - 1
         if m:
