@@ -1,4 +1,4 @@
-"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``subsampling``, ``agreement``.
+"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``subsampling``, ``sbc``, ``agreement``.
 
 From the repository's root.
 """
@@ -161,6 +161,29 @@ def subsampling_study(
     if len(kept):
         output.write_text(page(kept), encoding="utf-8")
         say(f"Written to {table} and {output}")
+
+
+@app.command("sbc")
+def simulation_based_calibration(
+    data_sets: Annotated[int, typer.Option(min=10, help="Simulated data sets.")] = 200,
+    family: Annotated[str, typer.Option(help="Of the response.")] = "gaussian",
+    method: Annotated[str, typer.Option(help="nuts, marginal or vi.")] = "nuts",
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "sbc",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """Rank true covariances among the draws of their posteriors; ranks are uniform where the sampler is right."""
+    from benchmarks.calibration import calibration
+
+    rows = []
+    for row in calibration(family, method, data_sets):
+        rows.append(asdict(row) | {"counts": " ".join(map(str, row.counts))})
+        say(f"{row.entry:24} {' '.join(f'{count:4d}' for count in row.counts)}   p = {row.p_value:.3f}")
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / f"{family}-{method}.csv", index=False, float_format="%.5f")
+    config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
+    (folder / f"{family}-{method}.json").write_text(json.dumps(config, indent=1))
+    say(f"Written to {folder}")
 
 
 @app.command("agreement")

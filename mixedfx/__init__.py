@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mixedfx.covariance.bootstrap import bootstrap as bootstrap
     from mixedfx.covariance.compare_models import compare_models as compare_models
     from mixedfx.covariance.confint import confint as confint
+    from mixedfx.covariance.describe_priors import describe_priors as describe_priors
     from mixedfx.covariance.fixef_tests import test_fixef as test_fixef
     from mixedfx.covariance.learn import learn_covariance as learn_covariance
     from mixedfx.covariance.refine import refine_covariance as refine_covariance
@@ -37,6 +38,7 @@ _HOME = {
     "compare_models": "mixedfx.covariance.compare_models",
     "compare_stages": "mixedfx.checks.compare",
     "confint": "mixedfx.covariance.confint",
+    "describe_priors": "mixedfx.covariance.describe_priors",
     "estimate_coefficients": "mixedfx.coefficients.estimate",
     "fit": "mixedfx.api",
     "learn_covariance": "mixedfx.covariance.learn",

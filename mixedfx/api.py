@@ -89,7 +89,7 @@ def fit(
     formula, data, family, weights, na, progress
         See `mixedfx.learn_covariance` and `mixedfx.estimate_coefficients`.
     method
-        How stage 1 learns: "nuts", "reml", "ml".
+        How stage 1 learns: "nuts", "marginal", "vi", "reml", "ml".
     subsample
         Which rows stage 1 uses: a `Subsample`, "auto" for its default (levels of each factor with all their rows,
         about 20,000 rows; everything where there are no more), None for all rows.
@@ -104,7 +104,8 @@ def fit(
     Raises
     ------
     NotFreezableError
-        Stage 1's diagnostics say that the covariances were not established; ``force=True`` goes on all the same.
+        Stage 1's diagnostics say that the covariances were not established; ``force=True`` goes on all the same. The
+        error's ``result`` is stage 1's result: hours of sampling are not lost.
     MixedfxError
         The formula, the data or a setting cannot be used.
 
@@ -129,7 +130,10 @@ def fit(
     )
     if not covariance.varcorr.freezable:
         raise NotFreezableError(
-            f"the covariances were not frozen: {covariance.varcorr.why}. force=True goes on all the same"
+            f"the covariances were not frozen: {covariance.varcorr.why}. force=True goes on all the same; what was "
+            "learned is in this error's .result, which estimate_coefficients takes after "
+            "replace(error.result.varcorr, freezable=True)",
+            covariance,
         )
     settings: Any = {"family": family, "weights": weights, "na": na, "progress": progress}
     refined = refine_covariance(formula, data, covariance, seed=seed, **settings) if refine else None

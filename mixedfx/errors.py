@@ -5,6 +5,8 @@ A message names the culprit (column, level, setting), says what was expected, an
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MixedfxError(Exception):
     """Base of every error the package raises on purpose."""
@@ -27,7 +29,17 @@ class SettingError(MixedfxError, ValueError):
 
 
 class NotFreezableError(MixedfxError, RuntimeError):
-    """The covariances of stage 1 are not trustworthy enough to be frozen (pass force=True to go on)."""
+    """The covariances of stage 1 are not trustworthy enough to be frozen (pass force=True to go on).
+
+    Attributes
+    ----------
+    result
+        What stage 1 learned all the same (a `CovarianceResult`, draws included), where there is one, else None.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result: Any = result
 
 
 class ConvergenceError(MixedfxError, RuntimeError):

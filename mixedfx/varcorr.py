@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,22 @@ class VarCorr:
                 raise VarCorrError(f"factor '{factor}' gives ({first}, {second}) twice; keep one row")
             block[first, second] = value
         return cls(tuple(_block_from_entries(f, e) for f, e in entries.items()), sigma2)
+
+    @classmethod
+    def from_posterior(cls, datatree: Any, names: Mapping[str, Any], *, force: bool = False) -> VarCorr:
+        """Freeze the mean of covariances drawn by another library: brms, bambi, CmdStan, PyMC.
+
+        See `mixedfx.foreign_posterior.varcorr_from_posterior` for what `names` may hold and what is checked.
+
+        Examples
+        --------
+        >>> names = {"user": {"sd": ["sd_user__Intercept", "sd_user__x"], "correlation": ["cor_user__Intercept__x"],
+        ...                   "coefficients": ["(Intercept)", "x"]}, "Residual": {"sd": "sigma"}}
+        >>> VarCorr.from_posterior(datatree, names)  # doctest: +SKIP
+        """
+        from mixedfx.foreign_posterior import varcorr_from_posterior
+
+        return varcorr_from_posterior(datatree, names, force=force)
 
     def to_frame(self) -> pd.DataFrame:
         """lme4's frame: grp, var1, var2, vcov, sdcor; variances first, then free covariances, Residual last."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,8 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 
 from mixedfx.covariance.mixed_model import ModelData, ModelSpec, mixed_model
+from mixedfx.linalg.threads import usable_cores
+from mixedfx.posterior_diagnostics import FEWEST_DRAWS
 from mixedfx.progress import Report
 
 Floats = NDArray[np.float64]
@@ -54,13 +55,15 @@ class Chains:
     Attributes
     ----------
     draws
-        Site -> array (chains, draws, ...): beta, sigma, Sigma_<factor> (float64), b_<factor> (float32).
+        Site -> array (chains, draws, ...): beta, alpha, sigma, Sigma_<factor> (float64), b_<factor> (float32).
     statistics
         ArviZ's names of sample statistics -> array (chains, draws).
     warmup_steps
         Leapfrog steps of all warm-ups together.
     compile_seconds, seconds
         Time to compile (0 where the code was there already), and to sample, warm-up included.
+    interrupted
+        Whether Ctrl-C ended the run; the draws are those that every chain had by then.
     """
 
     draws: Mapping[str, NDArray[Any]]
@@ -68,6 +71,7 @@ class Chains:
     warmup_steps: int
     compile_seconds: float
     seconds: float
+    interrupted: bool = False
 
 
 def run_chains(
@@ -82,6 +86,9 @@ def run_chains(
 ) -> Chains:
     """Sample one chain from each start; the same seed gives the same draws however many threads there are.
 
+    Ctrl-C ends all chains after the block of draws they are at, and what every chain has is returned; before every
+    chain has `FEWEST_DRAWS` draws it is raised.
+
     Must be called, like everything that makes `data`, where 64-bit JAX is enabled (``with jax.enable_x64(True)``).
     """
     began = time.perf_counter()
@@ -94,22 +101,28 @@ def run_chains(
         with jax.enable_x64(True):  # the setting belongs to a thread
             return _sample(programs, data, starts[chain], keys[chain], warmup, draws, progress)
 
-    with ThreadPoolExecutor(min(len(starts), _cores()), "mixedfx-nuts") as pool:
+    interrupted: KeyboardInterrupt | None = None
+    with ThreadPoolExecutor(min(len(starts), usable_cores()), "mixedfx-nuts") as pool:
         chains = [pool.submit(sample, c) for c in range(len(starts))]
         try:
             waiting = set(chains)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                report("sampling", progress.done, progress.total, f"{progress.divergences} divergences")
+                report("sampling", progress.done, progress.total, progress.note())
                 for chain in done:
                     chain.result()
+        except KeyboardInterrupt as error:
+            interrupted = error
         finally:
             progress.stop.set()
     results = [chain.result() for chain in chains]
-    stacked = {name: np.stack([r[0][name] for r in results]) for name in results[0][0]}
+    length = min(len(next(iter(r[0].values()), ())) for r in results)
+    if interrupted is not None and length < FEWEST_DRAWS:
+        raise interrupted
+    stacked = {name: np.stack([r[0][name][:length] for r in results]) for name in results[0][0]}
     statistics = {name: stacked.pop(name) for name in STATISTICS}
-    warmup_steps = sum(r[1] for r in results)
-    return Chains(stacked, statistics, warmup_steps, compiled - began, time.perf_counter() - compiled)
+    warmup_steps, seconds = sum(r[1] for r in results), time.perf_counter() - compiled
+    return Chains(stacked, statistics, warmup_steps, compiled - began, seconds, interrupted is not None)
 
 
 class _Progress:
@@ -117,8 +130,14 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.divergences = total, 0, 0
+        self.began = time.perf_counter()
         self.stop = threading.Event()
         self._lock = threading.Lock()
+
+    def note(self) -> str:
+        """Divergences so far, and how long the rest will take."""
+        left = (time.perf_counter() - self.began) * (self.total - self.done) / max(self.done, 1)
+        return f"{self.divergences} divergences" + (f", {left:.0f} s left" if self.done else "")
 
     def add(self, iterations: int, divergences: int) -> None:
         with self._lock:
@@ -150,7 +169,7 @@ def _sample(
             else:
                 steps += int(block["n_steps"].sum())
             progress.add(n, int(block["diverging"].sum()) if phase == "draws" else 0)
-    return {name: np.concatenate([block[name] for block in kept]) for name in kept[0]}, steps
+    return {name: np.concatenate([block[name] for block in kept]) for name in (kept or [{}])[0]}, steps
 
 
 STATISTICS = ("lp", "acceptance_rate", "step_size", "tree_depth", "n_steps", "diverging", "energy")
@@ -180,7 +199,9 @@ def _programs(spec: ModelSpec, warmup: int, start_shapes: Any, data_shapes: Any)
 
     def emit(state: Any, data: ModelData) -> dict[str, Any]:
         values = constrain_fn(mixed_model, (spec, data), {}, state.z, return_deterministic=True)
-        wanted = {n: v for n, v in values.items() if n in ("beta", "sigma") or n.startswith("Sigma_")}
+        wanted = {
+            n: v for n, v in values.items() if n in ("beta", "alpha", "sigma") or n.startswith("Sigma_")
+        }
         levels = {f"b_{t.name}": values[f"b_{t.name}"].astype(jnp.float32) for t in spec.terms}
         depth = jnp.floor(jnp.log2(state.num_steps)).astype(jnp.int32) + 1
         own = (-state.potential_energy, state.accept_prob, state.adapt_state.step_size, depth)
@@ -231,10 +252,3 @@ def _shapes(tree: Any) -> Any:
 def _structs(shapes: Any) -> Any:
     structure, leaves = shapes
     return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

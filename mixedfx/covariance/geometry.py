@@ -12,15 +12,16 @@ its own likelihood, the centred form; all others lie between, each level by its 
 funnel and nothing to choose (partial non-centring, Papaspiliopoulos, Roberts & Skoeld 2007; data-based
 coordinates, Christensen, Roberts & Skoeld 2006).
 
-The fixed effects are sampled as gamma = beta + sum_k (X'WX)^-1 X'WZ_k b_k, the projection of the whole linear
-predictor on X. Data determine it apart from b, while beta and the means of the levels are tied by "raise all
-levels, lower the intercept".
+The fixed effects, and with them the free coordinates of the thresholds, are sampled as gamma = theta + sum_k F^-1 U'Z_k
+b_k, with what they can make up of the random effects (without thresholds (X'WX)^-1 X'WZ_k b_k, the projection of the
+whole linear predictor on X). Data determine it apart from b, while theta and the means of the levels are tied by
+"raise all levels, lower the intercept".
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from mixedfx.covariance.information import LevelInformation
-from mixedfx.covariance.priors import Priors
+from mixedfx.covariance.reference import Reference
 
 Array = jax.Array
 Floats = NDArray[np.float64]
@@ -83,36 +84,29 @@ class LevelCoordinates(NamedTuple):
 
 
 class FixedCoordinates(NamedTuple):
-    """gamma = loc + root v; a priori prior_map beta - prior_loc is standard normal."""
+    """gamma = loc + root v."""
 
     loc: Array
     root: Array
-    prior_map: Array
-    prior_loc: Array
 
     @classmethod
-    def of(cls, fixed: Floats, precision: Floats, priors: Priors, centring: Floats) -> FixedCoordinates:
-        """`precision` is X'WX at the reference, `fixed` gamma there."""
-        lower = np.linalg.cholesky(precision)
-        root = solve_triangular(lower, np.eye(len(lower)), lower=True).T if len(lower) else lower
-        scale = priors.beta_scale
-        return cls(
-            jnp.asarray(fixed),
-            jnp.asarray(root),
-            jnp.asarray(centring / scale[:, None]),
-            jnp.asarray(priors.beta_loc / scale),
-        )
+    def of(cls, reference: Reference) -> FixedCoordinates:
+        """Standard normal where the data are as they look from the reference."""
+        F = reference.fixed_hessian
+        lower = np.linalg.cholesky(F)
+        root = solve_triangular(lower, np.eye(len(F)), lower=True).T if len(F) else F
+        return cls(jnp.asarray(reference.fixed), jnp.asarray(root))
 
 
-def sample_scales(site: str, prior: dist.Distribution, linear_range: Array) -> Array:
-    """Signed scales from a prior on the whole line, shape (q,), sampled as asinh(scale / linear_range).
+def sample_scales(site: str, log_density: Callable[[Array], Array], linear_range: Array) -> Array:
+    """Signed scales, shape (q,), from the log density of their sizes; sampled as asinh(scale / linear_range).
 
     That coordinate is a logarithm where the standard deviation is known to be above 0, and passes 0 smoothly
     otherwise.
     """
     z = jnp.asarray(numpyro.sample(site, _free(len(linear_range))))
     scale = linear_range * jnp.sinh(z)
-    numpyro.factor(f"density|{site}", prior.log_prob(scale) + jnp.log(jnp.cosh(z)).sum())
+    numpyro.factor(f"density|{site}", log_density(jnp.abs(scale)) + jnp.log(jnp.cosh(z)).sum())
     return scale
 
 
@@ -146,12 +140,9 @@ def sample_levels(name: str, T: Array, at: LevelCoordinates, outer: Sequence[Eff
 
 
 def sample_fixed(at: FixedCoordinates, absorbed: Array) -> Array:
-    """beta = gamma - absorbed, gamma sampled in standardised coordinates; shape (p,)."""
+    """theta = gamma - absorbed, gamma sampled in standardised coordinates, shape (p + m,); no density of its own."""
     v = numpyro.sample("v|", _free(len(at.loc)))
-    beta = at.loc + at.root @ v - absorbed
-    standard = at.prior_map @ beta - at.prior_loc
-    numpyro.factor("density|beta", -0.5 * jnp.sum(standard**2))
-    return beta
+    return at.loc + at.root @ v - absorbed
 
 
 def _free(size: int) -> dist.Distribution:

@@ -66,11 +66,11 @@ class LevelInformation:
         A_j, shape (J, q, q).
     score
         r_j, shape (J, q): the conditional mean is (A_j + Sigma^-1)^-1 r_j, once the pull of the outer factors
-        is subtracted: Z_j'W (I - P) Z_outer b_outer, with P the projection on X.
+        is subtracted: Z_j'W (I - P) Z_outer b_outer, with P the projection on the fixed effects.
     fixed
-        X'WZ, shape (p, J, q).
+        U'Z (see `Reference`), shape (p + m, J, q).
     projection
-        (X'WX)^-1 X'WZ before any factor is integrated out, shape (p, J, q).
+        F^-1 U'Z before any factor is integrated out, shape (p + m, J, q).
     patterns
         V, orthonormal columns, shape (J, m): the constant, and fixed effects that vary between levels only.
     shift_precision, shift_residual
@@ -114,20 +114,18 @@ class _Elimination:
 
     def __init__(self, design: Design, reference: Reference) -> None:
         predictors = design.predictors
-        W = reference.weights
-        X = predictors.X()
-        weighted = X * W[:, None]
-        self.XWX = weighted.T @ X
+        W, U = reference.weights, reference.fixed_rows
         terms = predictors.terms
         z = {t.name: predictors.z(t) for t in terms}
         self.b = {t.name: b for t, b in zip(terms, reference.b, strict=True)}
         self.Sigma = {t.name: S for t, S in zip(terms, reference.Sigma, strict=True)}
         self.gradient = {t.name: level_sums(t, z[t.name] * reference.gradient[:, None]) for t in terms}
         self.A = {t.name: level_products(t, z[t.name], W) for t in terms}
-        self.XWZ = {t.name: _fixed_products(t, z[t.name], weighted) for t in terms}
-        self.projection = {name: _solve(self.XWX, XWZ) for name, XWZ in self.XWZ.items()}
-        self.patterns = {t.name: _patterns(t, X) for t in terms}
-        self.S = {t.name: self.XWX for t in terms}
+        self.UZ = {t.name: _fixed_products(t, z[t.name], U) for t in terms}
+        F = reference.fixed_hessian
+        self.projection = {name: _solve(F, UZ) for name, UZ in self.UZ.items()}
+        self.patterns = {t.name: _patterns(t, predictors.X()) for t in terms}
+        self.S = {t.name: F for t in terms}
         self.couplings = _couplings(sampling_order(terms), z, W)
 
     def next(self, term: RandomTerm) -> LevelInformation:
@@ -139,18 +137,18 @@ class _Elimination:
             b = self.b[coupling.name]
             np.add.at(score, coupling.inner, np.einsum("rac,rc->ra", coupling.blocks, b[coupling.outer]))
             absorbed = np.einsum("pja,ja->p", self.projection[coupling.name], b)
-            score -= np.einsum("pja,p->ja", self.XWZ[name], absorbed)
+            score -= np.einsum("pja,p->ja", self.UZ[name], absorbed)
         self._integrate_out(name)
         V = self.patterns[name]
         precision = np.einsum("jn,jab,jm->namb", V, A, V)
-        mixed = np.einsum("jn,pja->pna", V, self.XWZ[name])
+        mixed = np.einsum("jn,pja->pna", V, self.UZ[name])
         explained = np.einsum("pna,pmb->namb", mixed, _solve(self.S[name], mixed))
         return LevelInformation(
             self.Sigma[name],
-            LINEAR_RANGE * _even_reliability(A),
+            linear_ranges(A),
             A,
             score,
-            self.XWZ[name],
+            self.UZ[name],
             self.projection[name],
             V,
             precision,
@@ -162,16 +160,16 @@ class _Elimination:
         """Subtract from the outer factors' information what this factor explains as well."""
         couplings = self.couplings[name]
         C = np.linalg.solve(np.eye(len(self.Sigma[name])) + self.Sigma[name] @ self.A[name], self.Sigma[name])
-        XC = np.einsum("pja,jab->pjb", self.XWZ[name], C)
+        XC = np.einsum("pja,jab->pjb", self.UZ[name], C)
         for outer, coupling in couplings.items():
             B, CB = coupling.blocks, C[coupling.inner] @ coupling.blocks
             self.A[outer] = self.A[outer].copy()
             np.subtract.at(self.A[outer], coupling.outer, np.swapaxes(B, 1, 2) @ CB)
             explained = np.einsum("pja,jac->jpc", XC[:, coupling.inner], B)
-            XWZ = np.moveaxis(self.XWZ[outer], 0, 1).copy()
-            np.subtract.at(XWZ, coupling.outer, explained)
-            self.XWZ[outer] = np.moveaxis(XWZ, 1, 0)
-            self.S[outer] = self.S[outer] - np.einsum("pja,qja->pq", XC, self.XWZ[name])
+            UZ = np.moveaxis(self.UZ[outer], 0, 1).copy()
+            np.subtract.at(UZ, coupling.outer, explained)
+            self.UZ[outer] = np.moveaxis(UZ, 1, 0)
+            self.S[outer] = self.S[outer] - np.einsum("pja,qja->pq", XC, self.UZ[name])
             for outermost, further in self.couplings[outer].items():
                 if outermost in couplings:
                     self.couplings[outer][outermost] = _reduced(further, coupling, couplings[outermost], CB)
@@ -244,10 +242,10 @@ def _patterns(term: RandomTerm, X: Floats) -> Floats:
     return directions[:, lengths > 1e-6]
 
 
-def _even_reliability(A: Floats) -> Floats:
-    """Standard deviations at which reliabilities are about 1/2, shape (q,)."""
+def linear_ranges(A: Floats) -> Floats:
+    """Standard deviations near the one at which reliabilities are about 1/2, shape (q,), from A_j, shape (J, q, q)."""
     information = np.sqrt((np.einsum("jaa->ja", A) ** 2).mean(axis=0))
-    return 1 / np.sqrt(np.where(information > 0, information, 1.0))
+    return LINEAR_RANGE / np.sqrt(np.where(information > 0, information, 1.0))
 
 
 def _nonnegative(A: Floats) -> Floats:
@@ -261,11 +259,11 @@ def _nonnegative_shift(K: Floats) -> Floats:
     return _nonnegative(flat).reshape(K.shape)
 
 
-def _fixed_products(term: RandomTerm, z: Floats, weighted: Floats) -> Floats:
-    """X'WZ, shape (p, J, q), also where p is 0."""
-    products = np.empty((weighted.shape[1], term.grouping.n_levels, term.q))
-    for i, x in enumerate(weighted.T):
-        products[i] = level_sums(term, z * x[:, None])
+def _fixed_products(term: RandomTerm, z: Floats, U: Floats) -> Floats:
+    """U'Z, shape (p + m, J, q), also where there are no fixed effects."""
+    products = np.empty((U.shape[1], term.grouping.n_levels, term.q))
+    for i, column in enumerate(U.T):
+        products[i] = level_sums(term, z * column[:, None])
     return products
 
 

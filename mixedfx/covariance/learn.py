@@ -1,8 +1,9 @@
-"""Stage 1's entry: learn the covariances of the random effects, by likelihood or MCMC, from all rows or a sample."""
+"""Stage 1's entry: learn the covariances of the random effects, by likelihood or as a posterior, from all rows or a
+sample."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
+from mixedfx.posterior_diagnostics import FEWEST_DRAWS
 from mixedfx.progress import check_progress
 from mixedfx.sampled_design import sampled_designs
 from mixedfx.subsample import Draw, Subsample
@@ -26,16 +28,7 @@ if TYPE_CHECKING:
     from mixedfx.progress import Report
 
 LIKELIHOODS = ("reml", "ml")
-METHODS = {
-    "gaussian": ("reml", "ml", "nuts"),
-    "bernoulli": ("ml", "nuts"),
-    "binomial": ("ml",),
-    "poisson": ("ml",),
-    "cumulative": ("ml",),
-}
-"""Which methods learn the covariances of which family; the first is its default."""
-LEAST_DRAWS = 4
-"""A chain: R-hat splits it into halves of two."""
+BAYESIAN = ("nuts", "marginal", "vi")
 MOST_POINTS = 100
 """Of adaptive quadrature, as in lme4."""
 
@@ -72,7 +65,8 @@ def learn_covariance(
         "gaussian", "bernoulli", "binomial", "poisson" or "cumulative".
     method
         "reml" (gaussian, its default), "ml" (by Laplace's approximation for the other families, whose default it is),
-        or "nuts" (gaussian, bernoulli): MCMC of the full model with NumPyro.
+        "nuts": MCMC of the full model with NumPyro; "marginal": importance sampling of the covariances alone, the
+        random effects integrated out; or "vi": a normal distribution fitted to that posterior.
     subsample
         Which rows to learn from; all by default, and "auto" for `Subsample(seed=seed)`. With several draws (strategy
         "per-factor") each factor's covariance is read from its own fit, kept in ``fits``. With replicates the
@@ -90,11 +84,13 @@ def learn_covariance(
         which takes longer than the fit itself; None does so up to 10,000 rows with at most 500 coefficients of factors
         other than the largest; False does not.
     priors, draws, warmup, chains, seed
-        Of MCMC (and the seed of the subsample "auto"): see `mixedfx.covariance.nuts.sample_nuts`.
+        Of the Bayesian methods (and the seed of the subsample "auto"): see `mixedfx.covariance.nuts.sample_nuts`,
+        `mixedfx.covariance.marginal.sample_marginal` and `mixedfx.covariance.variational.sample_variational`; the
+        priors, `mixedfx.describe_priors`.
     start
         Covariances to start from: `VarCorr`, or a result that has them.
     force
-        Mark the result of MCMC freezable even where its diagnostics say otherwise.
+        Mark the result of a Bayesian method freezable even where its diagnostics say otherwise.
     na
         "drop" rows with missing values, with a warning, or "raise" an error.
     progress
@@ -179,12 +175,10 @@ class _Settings:
             return fit_gaussian(
                 design, reml=self.method == "reml", start=self.start, satterthwaite=self.satterthwaite
             )
-        from mixedfx.covariance.nuts import sample_nuts
-
-        start = self.start
-        if start is None and self.family.name == "gaussian":
+        start, sample = self.start, _sampler(self.method)
+        if self.method == "nuts" and start is None and self.family.has_sigma:
             start = fit_gaussian(design, reml=True, satterthwaite=False).varcorr
-        return sample_nuts(
+        return sample(
             design,
             self.family,
             priors=self.priors,
@@ -210,9 +204,9 @@ def _start(start: object) -> VarCorr | None:
 
 def _check_sampling(priors: object, draws: object, warmup: object, chains: object, seed: object) -> None:
     if priors is not None and not isinstance(priors, Mapping):
-        raise SettingError(f"priors is {priors!r}, but must be a mapping such as {{'sd_user': 1.0}}")
+        raise SettingError(f"priors is {priors!r}, but must be a mapping such as {{'sigma': 1.0}}")
     for name, value, least in (
-        ("draws", draws, LEAST_DRAWS),
+        ("draws", draws, FEWEST_DRAWS),
         ("warmup", warmup, 1),
         ("chains", chains, 1),
         ("seed", seed, 0),
@@ -220,8 +214,23 @@ def _check_sampling(priors: object, draws: object, warmup: object, chains: objec
         check_whole_number(name, value, least)
 
 
+def _sampler(method: str) -> Callable[..., CovarianceResult]:
+    """Of a Bayesian method; loaded now, because the libraries behind it are large."""
+    if method == "nuts":
+        from mixedfx.covariance.nuts import sample_nuts
+
+        return sample_nuts
+    if method == "marginal":
+        from mixedfx.covariance.marginal import sample_marginal
+
+        return sample_marginal
+    from mixedfx.covariance.variational import sample_variational
+
+    return sample_variational
+
+
 def _check_method(method: object, family: Family) -> str:
-    available = METHODS[family.name]
+    available = (*(LIKELIHOODS if family.has_sigma else LIKELIHOODS[1:]), *BAYESIAN)
     if method is None:
         return available[0]
     if not isinstance(method, str) or method not in available:

@@ -1,18 +1,18 @@
 """The full joint mixed model as a NumPyro model.
 
-For the factors k, with theta = (scales, correlations) and the priors of `mixedfx.covariance.priors`:
+For the factors k, with the priors of `mixedfx.covariance.priors`:
 
     y ~ family(eta),  eta = offset + X beta + sum_k Z_k b_k,  b_kj ~ N(0, Sigma_k),  Sigma_k = T_k T_k'
-    T_k = diag(scale_k) L_k,  scale_k ~ t(3),  L_k L_k' ~ LKJ(2) within each block that may correlate
+    T_k = diag(scale_k) L_k,  |scale_k| ~ its prior,  L_k L_k' ~ LKJ within each block that may correlate
 
-The scales are signed: only Sigma enters the likelihood, so a t distribution on the whole line is the half-t on the
-standard deviation |scale|, and a standard deviation near 0 is the smooth middle of the line instead of the far
-end of a logarithm, where chains get stuck.
+The scales are signed: only Sigma enters the likelihood, so a density of the standard deviation |scale| may be spread
+over the whole line, and a standard deviation near 0 is the smooth middle of the line instead of the far end of a
+logarithm, where chains get stuck. Thresholds rise by construction (`mixedfx.covariance.thresholds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from mixedfx.covariance.correlation_blocks import correlation_blocks
 from mixedfx.covariance.geometry import (
     Effects,
     FixedCoordinates,
@@ -31,11 +32,14 @@ from mixedfx.covariance.geometry import (
     sample_scales,
 )
 from mixedfx.covariance.information import LevelInformation
+from mixedfx.covariance.prior_density import Arguments, Kinds, grouped, log_prior
 from mixedfx.covariance.priors import Priors, centring
 from mixedfx.covariance.reference import Reference
 from mixedfx.design import Design
 from mixedfx.families import Family
-from mixedfx.predictors import CONSTANT, RandomTerm
+from mixedfx.families.compiled import CUMULATIVE
+from mixedfx.families.traced import row_terms
+from mixedfx.predictors import CONSTANT
 
 Array = jax.Array
 
@@ -48,7 +52,8 @@ class TermSpec:
 
     `outer` are the factors it is nested in, `constant` marks the coefficients that multiply 1; `blocks` are the
     sets of coefficients that may correlate: the connected components of the term's free covariances, those of
-    one coefficient included.
+    one coefficient included. `sd` are the kinds of priors of the standard deviations, `lkj` is the concentration of
+    the correlations'.
     """
 
     name: str
@@ -56,6 +61,8 @@ class TermSpec:
     constant: tuple[bool, ...]
     outer: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
+    sd: Kinds
+    lkj: float
 
     @property
     def q(self) -> int:
@@ -75,24 +82,28 @@ class TermSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that shapes the compiled model; two models with equal specs share the compiled code."""
+    """Everything that shapes the compiled model; two models with equal specs share the compiled code.
+
+    `p` fixed effects and `m` thresholds, with the kinds of their priors together, `kind` the family's number.
+    """
 
     family: str
+    kind: int
     n_rows: int
     p: int
+    m: int
     terms: tuple[TermSpec, ...]
-    weighted: bool
-    df: float
-    lkj: float
+    fixed: Kinds
+    sigma: Kinds
 
 
 class TermData(NamedTuple):
-    """Arrays of one random term: level of each row (N,), q columns (N,), prior scales (q,), coordinates."""
+    """Arrays of one random term: level of each row (N,), q columns (N,), arguments of the priors, coordinates."""
 
     codes: Array
     columns: tuple[Array | None, ...]
     """The rows' z, None for the constant."""
-    scales: Array
+    sd: Arguments
     coordinates: LevelCoordinates
 
 
@@ -103,8 +114,12 @@ class ModelData(NamedTuple):
     offset: Array
     weights: Array | None
     X: Array
-    sigma_scale: Array
+    counts: Array
+    """Weights of the inner categories, shape (m - 1,)."""
     fixed: FixedCoordinates
+    centring: Array
+    fixed_prior: Arguments
+    sigma_prior: Arguments
     terms: tuple[TermData, ...]
 
 
@@ -121,12 +136,21 @@ def model_spec(
             tuple(bool(c == CONSTANT) for c in of[name].columns),
             tuple(coupling.name for coupling in levels.couplings),
             correlation_blocks(of[name]),
+            grouped(priors.sd[name])[0],
+            priors.correlation[name],
         )
         for name, levels in information.items()
     )
-    weighted = bool((design.weights != 1.0).any())
-    p = len(predictors.fixed_names)
-    return ModelSpec(family.name, design.n_rows, p, terms, weighted, priors.df, priors.lkj)
+    return ModelSpec(
+        family.name,
+        family.compiled_kind,
+        design.n_rows,
+        len(priors.fixed),
+        len(priors.thresholds),
+        terms,
+        grouped((*priors.fixed, *priors.thresholds))[0],
+        grouped([priors.sigma] if priors.sigma else [])[0],
+    )
 
 
 def model_data(
@@ -145,33 +169,38 @@ def model_data(
             TermData(
                 jnp.asarray(term.grouping.codes[order]),
                 tuple(None if c == CONSTANT else jnp.asarray(z[:, a]) for a, c in enumerate(term.columns)),
-                jnp.asarray(priors.sd_scale[name]),
+                grouped(priors.sd[name])[1],
                 LevelCoordinates.of(levels),
             )
         )
-    X, weights = predictors.X(), design.weights
-    precision = (X * reference.weights[:, None]).T @ X
+    y, weights = design.y[order].astype(float), design.weights[order]
+    inner = np.zeros(0)
+    if priors.thresholds:
+        inner = np.bincount(y.astype(np.int64), weights)[1:-1]
     return ModelData(
-        y=jnp.asarray(design.y[order]),
+        y=jnp.asarray(y),
         offset=jnp.asarray(predictors.offset[order]),
-        weights=jnp.asarray(weights[order]) if (weights != 1.0).any() else None,
-        X=jnp.asarray(X[order]),
-        sigma_scale=jnp.asarray(priors.sigma_scale or 1.0),
-        fixed=FixedCoordinates.of(reference.fixed, precision, priors, centring(design)),
+        weights=jnp.asarray(weights) if (weights != 1.0).any() else None,
+        X=jnp.asarray(predictors.X()[order]),
+        counts=jnp.asarray(inner),
+        fixed=FixedCoordinates.of(reference),
+        centring=jnp.asarray(centring(design)),
+        fixed_prior=grouped((*priors.fixed, *priors.thresholds))[1],
+        sigma_prior=grouped([priors.sigma] if priors.sigma else [])[1],
         terms=tuple(terms),
     )
 
 
 def mixed_model(spec: ModelSpec, data: ModelData) -> None:
-    """The NumPyro model; its deterministic sites are ``beta``, ``Sigma_<factor>`` and ``b_<factor>``."""
+    """The NumPyro model; its deterministic sites are ``beta``, ``alpha``, ``Sigma_<factor>`` and ``b_<factor>``."""
     sigma = jnp.ones(())
-    if spec.family == "gaussian":
-        half_t = dist.FoldedDistribution(dist.StudentT(spec.df, 0.0, data.sigma_scale))
-        sigma = jnp.asarray(numpyro.sample("sigma", half_t))
+    if spec.sigma:
+        sigma = jnp.asarray(numpyro.sample("sigma", dist.ImproperUniform(dist.constraints.positive, (), ())))
+        numpyro.factor("density|sigma", log_prior(spec.sigma, data.sigma_prior, sigma[None]))
     eta = data.offset
     effects: dict[str, Effects] = {}
     for term, arrays in zip(spec.terms, data.terms, strict=True):
-        T = _factor(term, arrays, spec)
+        T = _factor(term, arrays)
         numpyro.deterministic(f"Sigma_{term.name}", T @ T.T)
         outer = [effects[name] for name in term.outer]
         effects[term.name] = sample_levels(term.name, T, arrays.coordinates, outer)
@@ -179,56 +208,53 @@ def mixed_model(spec: ModelSpec, data: ModelData) -> None:
         numpyro.deterministic(f"b_{term.name}", jnp.stack(b, axis=-1))
         for column, z in zip(b, arrays.columns, strict=True):
             eta = eta + (column[arrays.codes] if z is None else column[arrays.codes] * z)
-    beta = jnp.zeros(0)
-    if spec.p:
+    beta = alpha = jnp.zeros(0)
+    if spec.p + spec.m:
         absorbed = jnp.stack([e.absorbed for e in effects.values()]).sum(axis=0)
-        beta = sample_fixed(data.fixed, absorbed)
+        theta = sample_fixed(data.fixed, absorbed)
+        beta, alpha = theta[: spec.p], _rising(theta[spec.p :])
+        centred = data.centring @ jnp.concatenate([beta, alpha])
+        numpyro.factor("density|beta", log_prior(spec.fixed, data.fixed_prior, centred))
         eta = eta + data.X @ beta
     numpyro.deterministic("beta", beta)
-    LIKELIHOODS[spec.family](data, eta, sigma)
+    if spec.m:
+        numpyro.deterministic("alpha", alpha)
+    if spec.family == "gaussian":
+        scale = sigma if data.weights is None else sigma / jnp.sqrt(data.weights)
+        numpyro.sample("|y", dist.Normal(eta, scale).to_event(1), obs=data.y)
+    else:
+        numpyro.factor("|y", -_loss(spec, data, eta, alpha))
 
 
-def _factor(term: TermSpec, arrays: TermData, spec: ModelSpec) -> Array:
+def _factor(term: TermSpec, arrays: TermData) -> Array:
     """T with Sigma = TT', shape (q, q)."""
-    prior = dist.StudentT(spec.df, 0.0, arrays.scales).to_event(1)
-    scale = sample_scales(term.scale_site, prior, arrays.coordinates.linear_range)
+
+    def log_density(sd: Array) -> Array:
+        return log_prior(term.sd, arrays.sd, sd)
+
+    scale = sample_scales(term.scale_site, log_density, arrays.coordinates.linear_range)
     L = jnp.eye(term.q)
     for block in term.correlated:
         block_factor = numpyro.sample(
-            term.correlation_site(block), dist.LKJCholesky(len(block), concentration=spec.lkj)
+            term.correlation_site(block), dist.LKJCholesky(len(block), concentration=term.lkj)
         )
         L = L.at[jnp.ix_(jnp.array(block), jnp.array(block))].set(block_factor)
     return scale[:, None] * L
 
 
-def _observe_gaussian(data: ModelData, eta: Array, sigma: Array) -> None:
-    scale = sigma if data.weights is None else sigma / jnp.sqrt(data.weights)
-    numpyro.sample("|y", dist.Normal(eta, scale).to_event(1), obs=data.y)
+def _rising(zeta: Array) -> Array:
+    """Thresholds from their free coordinates, shape (m,)."""
+    if not len(zeta):
+        return zeta
+    numpyro.factor("density|alpha", zeta[1:].sum())
+    return jnp.cumsum(jnp.concatenate([zeta[:1], jnp.exp(zeta[1:])]))
 
 
-def _observe_bernoulli(data: ModelData, eta: Array, sigma: Array) -> None:  # noqa: ARG001
-    if data.weights is None:
-        numpyro.sample("|y", dist.Bernoulli(logits=eta).to_event(1), obs=data.y)
-    else:  # frequencies: a row counts as often as its weight says
-        with numpyro.handlers.scale(scale=data.weights):
-            numpyro.sample("|y", dist.Bernoulli(logits=eta), obs=data.y)
-
-
-LIKELIHOODS: dict[str, Callable[[ModelData, Array, Array], None]] = {
-    "gaussian": _observe_gaussian,
-    "bernoulli": _observe_bernoulli,
-}
-
-
-def correlation_blocks(term: RandomTerm) -> tuple[tuple[int, ...], ...]:
-    """Connected components of the free covariances, in the order of their first coefficients."""
-    blocks: list[tuple[int, ...]] = []
-    for i in range(term.q):
-        if any(i in block for block in blocks):
-            continue
-        block, grown = {i}, True
-        while grown:
-            wider = block | {j for k in block for j in map(int, np.flatnonzero(term.free[k]))}
-            block, grown = wider, wider != block
-        blocks.append(tuple(sorted(block)))
-    return tuple(blocks)
+def _loss(spec: ModelSpec, data: ModelData, eta: Array, alpha: Array) -> Array:
+    """sum w l without its constants."""
+    if spec.kind != CUMULATIVE:
+        return row_terms(spec.kind, data.y, eta, 1.0, None).weighted(data.weights).loss.sum()
+    edges = jnp.concatenate([jnp.array([-jnp.inf]), alpha, jnp.array([jnp.inf])])
+    rows = row_terms(spec.kind, data.y, eta, 1.0, edges).weighted(data.weights).loss.sum()
+    # What distances between thresholds add: log(1 - exp(-d)) for each row of an inner category.
+    return rows - data.counts @ jnp.log(-jnp.expm1(-jnp.diff(alpha)))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.covariance.generalized import threshold_names
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
 from mixedfx.varcorr import VarCorr
@@ -25,14 +25,17 @@ def posterior_tree(
 ) -> DataTree:
     """Groups ``posterior`` and ``sample_stats``.
 
-    Variables are ``beta`` (coef), ``sigma``, ``Sigma_<factor>`` (<factor>_coef, <factor>_coef_bis) and ``b_<factor>``
-    (<factor>, <factor>_coef), each after chain and draw, with the levels' and coefficients' own labels.
+    Variables are ``beta`` (coef), ``alpha`` (threshold), ``sigma``, ``Sigma_<factor>`` (<factor>_coef,
+    <factor>_coef_bis) and ``b_<factor>`` (<factor>, <factor>_coef), each after chain and draw, with the levels' and
+    coefficients' own labels.
     """
     import numpyro
     from arviz_base import from_dict
 
     dims: dict[str, list[str]] = {"beta": ["coef"]}
     coords: dict[str, Any] = {"coef": list(design.predictors.fixed_names)}
+    if "alpha" in draws:
+        dims["alpha"], coords["threshold"] = ["threshold"], threshold_names(design)
     for term in design.predictors.terms:
         coef, twin = f"{term.name}_coef", f"{term.name}_coef_bis"
         dims |= {f"Sigma_{term.name}": [coef, twin], f"b_{term.name}": [term.name, coef]}
@@ -57,28 +60,10 @@ def covariance_draws(space: ParameterSpace, draws: Mapping[str, NDArray[Any]]) -
     return np.stack(columns, axis=-1)
 
 
-def posterior_mean(space: ParameterSpace, entries: Floats) -> VarCorr:
-    """E[Sigma] over the draws: what is frozen."""
-    mean = entries.mean(axis=(0, 1))
+def posterior_mean(space: ParameterSpace, entries: Floats, weights: Floats | None = None) -> VarCorr:
+    """E[Sigma] over the draws, entries (chains, draws, n), weights (draws,): what is frozen."""
+    mean = np.average(entries.mean(axis=0), axis=0, weights=weights)
     has_sigma = len(mean) == space.size
     phi = mean if has_sigma else np.append(mean, 1.0)
     point: Covariances = space.point(phi)
     return space.varcorr(point, has_sigma=has_sigma)
-
-
-def entry_table(varcorr: VarCorr, entries: Floats) -> pd.DataFrame:
-    """The frame of `varcorr` with posterior sd (``se``), quantiles and diagnostics of every entry.
-
-    Columns mcse, ess_bulk, ess_tail, r_hat are ArviZ's, of the mean of the draws.
-    """
-    from arviz_stats.sampling_diagnostics import ess, mcse, rhat
-
-    frame = varcorr.to_frame()
-    each = [entries[..., i] for i in range(entries.shape[-1])]
-    frame["se"] = [float(x.std(ddof=1)) for x in each]
-    frame["mcse"] = [float(mcse(x)) for x in each]
-    frame["ess_bulk"] = [float(ess(x, method="bulk")) for x in each]
-    frame["ess_tail"] = [float(ess(x, method="tail", prob=(0.05, 0.95))) for x in each]
-    frame["r_hat"] = [float(rhat(x)) for x in each]
-    frame["q05"], frame["q95"] = ([float(np.quantile(x, p)) for x in each] for p in (0.05, 0.95))
-    return frame

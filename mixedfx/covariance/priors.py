@@ -9,6 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.generalized import threshold_names
+from mixedfx.covariance.prior_distributions import (
+    ARGUMENTS,
+    PriorDistribution,
+    Support,
+    is_table,
+    positive_number,
+    read_distribution,
+)
 from mixedfx.design import Design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family
@@ -20,86 +29,94 @@ Floats = NDArray[np.float64]
 AUTOSCALE = 2.5
 DEGREES_OF_FREEDOM = 3.0
 CONCENTRATION = 2.0
+THRESHOLD_SCALE = 10.0
+"""Of the thresholds, on the logit scale: hardly anything beside what data say."""
+
+ALL_FACTORS = "Sigma"
 
 
 @dataclass(frozen=True, eq=False)
 class Priors:
     """Prior distributions of a mixed model.
 
-    The intercept's normal is about the linear predictor at the mean of the other columns, so that it means the same
-    however those are centred (as rstanarm's).
+    The intercept's and the thresholds' are about the linear predictor at the mean of the other columns, so that they
+    mean the same however those are centred (as rstanarm's).
 
     Attributes
     ----------
-    fixed_names, beta_loc, beta_scale
-        Independent normals on the fixed effects, shape (p,) each.
-    sd_scale
-        Factor -> scales (q,) of half-t distributions on the standard deviations of its coefficients.
-    sigma_scale
-        Scale of the half-t on the residual standard deviation; None for families without one.
-    df
-        Degrees of freedom of the half-t distributions.
-    lkj
-        Concentration of the LKJ distribution of each correlation matrix; 1 is uniform.
+    fixed_names, fixed
+        Independent distributions of the p fixed effects.
+    threshold_names, thresholds
+        Of the m thresholds, restricted to rising ones; none for families without.
+    sd
+        Factor -> distributions of the standard deviations of its q coefficients.
+    correlation
+        Factor -> concentration of the LKJ distribution of each of its correlation matrices; 1 is uniform.
+    sigma
+        Of the residual standard deviation; None for families without one.
     """
 
     fixed_names: tuple[str, ...]
-    beta_loc: Floats
-    beta_scale: Floats
-    sd_scale: Mapping[str, Floats]
-    sigma_scale: float | None
-    df: float = DEGREES_OF_FREEDOM
-    lkj: float = CONCENTRATION
-
-    def describe(self) -> dict[str, str]:
-        """Parameter -> its distribution in words."""
-        rows = zip(self.fixed_names, self.beta_loc, self.beta_scale, strict=True)
-        text = {f"beta {name}": f"normal({loc:.4g}, {scale:.4g})" for name, loc, scale in rows}
-        for factor, scales in self.sd_scale.items():
-            text[f"sd_{factor}"] = f"half-t({self.df:g}, {', '.join(f'{s:.4g}' for s in scales)})"
-        if self.sigma_scale is not None:
-            text["sigma"] = f"half-t({self.df:g}, {self.sigma_scale:.4g})"
-        return text | {"correlations": f"LKJ({self.lkj:g})"}
+    fixed: tuple[PriorDistribution, ...]
+    threshold_names: tuple[str, ...]
+    thresholds: tuple[PriorDistribution, ...]
+    sd: Mapping[str, tuple[PriorDistribution, ...]]
+    correlation: Mapping[str, float]
+    sigma: PriorDistribution | None
 
 
 def choose_priors(design: Design, family: Family, given: Mapping[str, Any] | None = None) -> Priors:
-    """The default priors, with the scales in `given` put in their place.
+    """The default priors, with those in `given` put in their place.
 
-    By default ``beta ~ normal(0, 2.5 s / sd(x))``, the intercept ``normal(m, 2.5 s)``, ``sd ~ half-t(3, 2.5 s /
-    sd(z))``, ``sigma ~ half-t(3, s)``, correlations ``LKJ(2)``; s is the standard deviation of the response (1 on the
-    logit scale), m its mean (0), and sd(z) the root mean square where a column is constant.
+    By default ``beta ~ normal(0, 2.5 s / sd(x))``, the intercept ``normal(m, 2.5 s)``, ``sd ~ half_t(3, 2.5 s /
+    sd(z))``, ``sigma ~ half_t(3, s)``, correlations ``LKJ(2)``, thresholds ``normal(0, 10)``; s is the standard
+    deviation of the response (1 on the scales of the logit and the logarithm), m its mean (0 for logits, the logarithm
+    of the mean count for poisson), and sd(z) the root mean square where a column is constant.
 
     Parameters
     ----------
     design, family
         The model.
     given
-        ``"beta"``, ``"sd_<factor>"``: a scale, or a mapping coefficient -> scale; ``"sigma"``: a scale; ``"lkj"``: a
-        concentration. All above 0.
+        ``"beta"``, ``"thresholds"``, ``"sigma"``, ``"Sigma_<factor>"`` (``"Sigma"`` for every factor). The last two are
+        tables with ``"sd"`` and ``"correlation"``. A distribution is a number (the scale of the default), a table
+        such as ``{"half_t": [3, 2.5]}``, or a NumPyro distribution; beta's and sd's may also be a mapping from
+        coefficients to these. A correlation's is ``{"lkj": 2}``, a number (LKJ's concentration), or NumPyro's LKJ.
 
     Raises
     ------
     SettingError
-        A name is unknown, or a value is not a number above 0.
+        A name is unknown, or a value is no such distribution.
+
+    Examples
+    --------
+    >>> given = {"Sigma_user": {"sd": {"half_t": [3, 1]}, "correlation": {"lkj": 1}}, "beta": {"x": {"normal": [0, 1]}}}
     """
     predictors = design.predictors
-    loc, scale = 0.0, 1.0
+    scale = 1.0
     if family.has_sigma:
-        response = design.y - predictors.offset
-        loc, scale = float(response.mean()), float(response.std()) or 1.0
-    fixed = [AUTOSCALE * scale / s for s in column_scales(predictors.X(), predictors.fixed_columns)]
-    centre = np.where(predictors.fixed_columns == CONSTANT, loc, 0.0)
-    terms = predictors.terms
+        scale = float((design.y - predictors.offset).std()) or 1.0
+    loc = _intercept_location(design, family)
+    spread = AUTOSCALE * scale
+    centres = np.where(predictors.fixed_columns == CONSTANT, loc, 0.0)
+    widths = spread / column_scales(predictors.X(), predictors.fixed_columns)
+    thresholds = tuple(threshold_names(design))
     priors = Priors(
-        predictors.fixed_names,
-        centre,
-        np.array(fixed),
-        {t.name: AUTOSCALE * scale / column_scales(predictors.z(t), t.columns) for t in terms},
-        scale if family.has_sigma else None,
+        fixed_names=predictors.fixed_names,
+        fixed=tuple(_normal(m, s) for m, s in zip(centres, widths, strict=True)),
+        threshold_names=thresholds,
+        thresholds=tuple(_normal(0.0, THRESHOLD_SCALE) for _ in thresholds),
+        sd={
+            t.name: tuple(_half_t(spread / s) for s in column_scales(predictors.z(t), t.columns))
+            for t in predictors.terms
+        },
+        correlation={t.name: CONCENTRATION for t in predictors.terms},
+        sigma=_half_t(scale) if family.has_sigma else None,
     )
-    names = {t.name: t.names for t in terms}
-    for name, value in (given or {}).items():
-        priors = _with(priors, name, value, names)
+    coefficients = {t.name: t.names for t in predictors.terms}
+    # What is said of every factor comes first, so that one factor's own table has the last word.
+    for name in sorted(given or {}, key=lambda n: n != ALL_FACTORS):
+        priors = _with(priors, name, (given or {})[name], coefficients)
     return priors
 
 
@@ -112,45 +129,91 @@ def column_scales(columns: Floats, which: NDArray[np.int32]) -> Floats:
 
 
 def centring(design: Design) -> Floats:
-    """Matrix (p, p) that takes beta to (intercept at the mean of the other columns, other coefficients)."""
+    """Matrix (p + m, p + m) that takes (beta, thresholds) to what they are at the mean of the other columns."""
     names = design.predictors.fixed_names
-    matrix = np.eye(len(names))
+    p, m = len(names), len(threshold_names(design))
+    means = design.predictors.X().mean(axis=0)
+    matrix = np.eye(p + m)
     if INTERCEPT in names:
-        at = names.index(INTERCEPT)
-        matrix[at] = design.predictors.X().mean(axis=0)
+        matrix[names.index(INTERCEPT), :p] = means
+    matrix[p:, :p] = -means
     return matrix
 
 
-def _with(priors: Priors, name: str, value: object, coefficients: Mapping[str, tuple[str, ...]]) -> Priors:
-    if name == "lkj":
-        return replace(priors, lkj=_number(name, value))
-    if name == "sigma" and priors.sigma_scale is not None:
-        return replace(priors, sigma_scale=_number(name, value))
+def _intercept_location(design: Design, family: Family) -> float:
+    offset, w = design.predictors.offset, design.weights
+    if family.has_sigma:
+        return float((design.y - offset).mean())
+    if family.name == "poisson":
+        return float(np.log(np.mean(w * design.y) / np.mean(w * np.exp(offset))))
+    return 0.0
+
+
+def _normal(loc: float, scale: float) -> PriorDistribution:
+    return PriorDistribution("normal", (float(loc), float(scale)))
+
+
+def _half_t(scale: float) -> PriorDistribution:
+    return PriorDistribution("half_t", (DEGREES_OF_FREEDOM, float(scale)))
+
+
+def _with(priors: Priors, name: object, value: object, coefficients: Mapping[str, tuple[str, ...]]) -> Priors:
     if name == "beta":
-        return replace(priors, beta_scale=_scales(name, value, priors.fixed_names, priors.beta_scale))
-    factor = name.removeprefix("sd_")
-    if factor == name or factor not in coefficients:
-        known = ["beta", *(f"sd_{f}" for f in coefficients), "lkj"]
-        known += ["sigma"] if priors.sigma_scale is not None else []
+        fixed = _each("beta", value, priors.fixed_names, priors.fixed, "real")
+        return replace(priors, fixed=fixed)
+    if name == "thresholds" and priors.thresholds:
+        names = priors.threshold_names
+        return replace(priors, thresholds=_each("thresholds", value, names, priors.thresholds, "real"))
+    if name == "sigma" and priors.sigma is not None:
+        return replace(priors, sigma=read_distribution(value, priors.sigma, "sigma", "positive"))
+    factors = [f for f in coefficients if name in (ALL_FACTORS, f"{ALL_FACTORS}_{f}")]
+    if not factors:
+        known = ["beta", *(["thresholds"] if priors.thresholds else []), *(["sigma"] if priors.sigma else [])]
+        known += [ALL_FACTORS, *(f"{ALL_FACTORS}_{f}" for f in coefficients)]
         raise SettingError(f"no parameter {name!r} for a prior; there are: {', '.join(known)}")
-    scales = _scales(name, value, coefficients[factor], priors.sd_scale[factor])
-    return replace(priors, sd_scale={**priors.sd_scale, factor: scales})
-
-
-def _scales(name: str, value: object, coefficients: tuple[str, ...], default: Floats) -> Floats:
-    if not isinstance(value, Mapping):
-        return np.full(len(coefficients), _number(name, value))
-    unknown = [c for c in value if c not in coefficients]
-    if unknown:
+    if not isinstance(value, Mapping) or not value or set(value) - {"sd", "correlation"}:
         raise SettingError(
-            f"prior {name!r} names coefficient {unknown[0]!r}; there are: {', '.join(coefficients)}"
+            f"the prior of {name} is {value!r}, but must be a table with 'sd', 'correlation' or both, such as "
+            '{"sd": {"half_t": [3, 2.5]}, "correlation": {"lkj": 2}}'
         )
-    pairs = zip(coefficients, default, strict=True)
-    return np.array([_number(f"{name} {c}", value[c]) if c in value else d for c, d in pairs])
+    for factor in factors:
+        if "sd" in value:
+            own = _each(f"{name} sd", value["sd"], coefficients[factor], priors.sd[factor], "positive")
+            priors = replace(priors, sd={**priors.sd, factor: own})
+        if "correlation" in value:
+            concentration = _concentration(f"{name} correlation", value["correlation"])
+            priors = replace(priors, correlation={**priors.correlation, factor: concentration})
+    return priors
 
 
-def _number(name: str, value: object) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf
-    if not usable:
-        raise SettingError(f"the prior of {name!r} is {value!r}, but it must be a number above 0")
-    return float(value)  # pyright: ignore[reportArgumentType]
+def _each(
+    where: str,
+    value: object,
+    names: tuple[str, ...],
+    defaults: tuple[PriorDistribution, ...],
+    support: Support,
+) -> tuple[PriorDistribution, ...]:
+    if not isinstance(value, Mapping) or (is_table(value) and not set(value) & set(names)):
+        return tuple(read_distribution(value, default, where, support) for default in defaults)
+    unknown = [c for c in value if c not in names]
+    if unknown:
+        usable = [name for name, (lives, _) in ARGUMENTS.items() if lives == support]
+        raise SettingError(
+            f"the prior of {where} names {unknown[0]!r}, which is neither one of its coefficients "
+            f"({', '.join(names) or 'none'}) nor a distribution for it ({', '.join(usable)})"
+        )
+    pairs = zip(names, defaults, strict=True)
+    return tuple(
+        read_distribution(value[n], d, f"{where} {n}", support) if n in value else d for n, d in pairs
+    )
+
+
+def _concentration(where: str, value: object) -> float:
+    if isinstance(value, Mapping):
+        if set(value) != {"lkj"}:
+            raise SettingError(f'the prior of {where} is {value!r}, but must be {{"lkj": concentration}}')
+        given = value["lkj"]
+        value = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+    elif hasattr(value, "concentration") and type(value).__name__.startswith("LKJ"):
+        value = float(value.concentration)  # pyright: ignore[reportAttributeAccessIssue]
+    return positive_number(value, where)

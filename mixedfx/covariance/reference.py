@@ -2,18 +2,27 @@
 
 Weights W and working response z are those of one iteratively reweighted step, exact for gaussian data. Nothing
 here has to be accurate: a poor reference costs effective draws, never correctness.
+
+Thresholds join the fixed effects as free coordinates (`mixedfx.covariance.thresholds`): with theta = (beta, zeta) the
+loss near the reference is quadratic with Hessian F in theta, U'Z between theta and b, Z'WZ in b; U is WX, beside it
+the derivatives of w l' in zeta.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.generalized import laplace_optimum, laplace_point
+from mixedfx.covariance.thresholds import free_thresholds, threshold_jacobian
 from mixedfx.design import Design
+from mixedfx.errors import ConvergenceWarning, MixedfxError
 from mixedfx.families import Family
+from mixedfx.families.cumulative import as_cumulative
 from mixedfx.predictors import RandomTerm
 from mixedfx.varcorr import VarCorr
 
@@ -21,6 +30,9 @@ Floats = NDArray[np.float64]
 
 SWEEPS = 20
 """Rounds of backfitting; the slow directions (level means against the intercept) are projected out in each."""
+
+LEAST_CURVATURE = 1e-4
+"""Of a row, as a share of the most it can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +44,12 @@ class Reference:
     ----------
     sigma2
         Residual variance, None for families without one.
+    theta
+        Fixed effects and free coordinates of the thresholds, shape (p + m,).
     fixed
-        Weighted least squares coefficients of the linear predictor (without offset) on X, shape (p,).
+        theta with what it can make up of the random effects, theta + F^-1 U'Z b, shape (p + m,).
+    fixed_rows, fixed_hessian
+        U, shape (N, p + m), and F, shape (p + m, p + m).
     Sigma
         Covariance of each term, shape (q, q), positive definite.
     b
@@ -43,7 +59,10 @@ class Reference:
     """
 
     sigma2: float | None
+    theta: Floats
     fixed: Floats
+    fixed_rows: Floats
+    fixed_hessian: Floats
     Sigma: tuple[Floats, ...]
     b: tuple[Floats, ...]
     weights: Floats
@@ -51,15 +70,82 @@ class Reference:
 
 
 def reference_point(design: Design, family: Family, start: VarCorr | None = None) -> Reference:
+    """Where likelihood leads: Laplace's optimum or, for gaussian models and where it has none, backfitting.
+
+    Parameters
+    ----------
+    start
+        Covariances: where the search begins, or, for gaussian models, those of the reference.
+    """
+    if not family.has_sigma:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                return _laplace_reference(design, family, start)
+            except MixedfxError:
+                pass
+    return backfitted_reference(design, family, start)
+
+
+def backfitted_reference(design: Design, family: Family, start: VarCorr | None = None) -> Reference:
     """Approximate mode of (beta, b) at the covariances `start`, or at moment estimates made on the way.
 
     The estimates are those of expectation-maximisation with the levels taken as independent given the data, on the
-    working response (penalised quasi-likelihood; Breslow & Clayton 1993).
+    working response (penalised quasi-likelihood; Breslow & Clayton 1993). Thresholds are those of a model without
+    predictors.
     """
     state = _State(design, family, start)
     for _ in range(SWEEPS):
         state.sweep(learn=start is None)
     return state.reference()
+
+
+def _laplace_reference(design: Design, family: Family, start: VarCorr | None) -> Reference:
+    at = laplace_point(laplace_optimum(design, family, start=start).at)
+    return _reference(design, family, at.point.matrices, at.beta, at.alpha, at.b, None)
+
+
+def _reference(
+    design: Design,
+    family: Family,
+    Sigma: Sequence[Floats],
+    beta: Floats,
+    alpha: Floats,
+    b: Mapping[str, Floats],
+    sigma2: float | None,
+) -> Reference:
+    """The data as they look from a point."""
+    predictors = design.predictors
+    eta = predictors.eta(beta, dict(b))
+    auxiliary = sigma2 if family.has_sigma else alpha if family.has_thresholds else None
+    d = family.derivatives(design.y, eta, auxiliary)
+    # Rows whose probability is all but 0 or 1 would leave nothing to factor.
+    weights = np.array(design.weights) * np.maximum(d.d2, LEAST_CURVATURE * (family.hessian_bound or 0.0))
+    X, zeta = predictors.X(), free_thresholds(alpha)
+    rows = X * weights[:, None]
+    hessian = rows.T @ X
+    if family.has_thresholds:
+        own = as_cumulative(family).threshold_terms(design.y, eta, np.array(design.weights), alpha)
+        J = threshold_jacobian(zeta)
+        K = own.K @ J
+        across = X.T @ K
+        hessian = np.block([[hessian, across], [across.T, J.T @ own.hessian() @ J]])
+        rows = np.hstack([rows, K])
+    theta = np.concatenate([beta, zeta])
+    random = eta - predictors.offset - X @ beta
+    absorbed = np.linalg.solve(hessian, rows.T @ random) if len(theta) else theta
+    A = [level_products(term, predictors.z(term), weights) for term in predictors.terms]
+    return Reference(
+        sigma2=sigma2,
+        theta=theta,
+        fixed=theta + absorbed,
+        fixed_rows=rows,
+        fixed_hessian=hessian,
+        Sigma=tuple(floored(S, own) for S, own in zip(Sigma, A, strict=True)),
+        b=tuple(b[term.name] for term in predictors.terms),
+        weights=weights,
+        gradient=-np.array(design.weights) * d.d1,
+    )
 
 
 class _State:
@@ -72,6 +158,10 @@ class _State:
         self.X = predictors.X()
         self.Z = [predictors.z(term) for term in self.terms]
         eta = np.full(design.n_rows, family.start_eta(float(np.average(design.y, weights=design.weights))))
+        self.alpha = np.zeros(0)
+        if family.has_thresholds:
+            counts = np.bincount(design.y.astype(np.int64), design.weights)
+            self.alpha = as_cumulative(family).marginal_thresholds(counts)
         variance = 1.0
         if family.has_sigma:
             variance = float(np.average((design.y - eta) ** 2, weights=design.weights)) or 1.0
@@ -95,22 +185,16 @@ class _State:
         self._weigh()
 
     def reference(self) -> Reference:
-        linear = self.X @ self.beta + self._random()
-        return Reference(
-            sigma2=self.sigma2 if self.family.has_sigma else None,
-            fixed=self._least_squares(linear),
-            Sigma=tuple(_floored(S, A) for S, A in zip(self.Sigma, self.A, strict=True)),
-            b=tuple(self.b),
-            weights=self.W,
-            gradient=self.W * (self.z - linear),
-        )
+        sigma2 = self.sigma2 if self.family.has_sigma else None
+        b = {term.name: own for term, own in zip(self.terms, self.b, strict=True)}
+        return _reference(self.design, self.family, self.Sigma, self.beta, self.alpha, b, sigma2)
 
     def _pairs(self) -> list[tuple[RandomTerm, Floats]]:
         return list(zip(self.terms, self.Z, strict=True))
 
     def _weigh(self) -> None:
         """Weights and working response (without offset) at the present eta."""
-        auxiliary = float(self.sigma2) if self.family.has_sigma else None
+        auxiliary = float(self.sigma2) if self.family.has_sigma else self.alpha
         d = self.family.derivatives(self.design.y, self.eta, auxiliary)
         # Rows whose probability is all but 0 or 1 would get working responses without bound.
         curvature = np.maximum(d.d2, 0.05 * (self.family.hessian_bound or 0.0))
@@ -169,7 +253,7 @@ def _resolution(A: Floats) -> Floats:
     return (2 / np.where(information > 0, information, 2.0)) ** 0.25
 
 
-def _floored(Sigma: Floats, A: Floats) -> Floats:
+def floored(Sigma: Floats, A: Floats) -> Floats:
     """Sigma, positive definite: standard deviations at least their resolution, correlations away from +-1."""
     sd = np.maximum(np.sqrt(np.diag(Sigma)), _resolution(A))
     correlation = np.clip(Sigma / np.outer(sd, sd), -0.9, 0.9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +187,18 @@ class CovarianceResult:
         from mixedfx.covariance.icc import intraclass_correlation
 
         return intraclass_correlation(self, mean=mean)
+
+    def posterior_table(self, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> pd.DataFrame:
+        """Every entry's posterior on both scales: see `mixedfx.covariance.posterior_table.posterior_table`."""
+        from mixedfx.covariance.posterior_table import posterior_table
+
+        return posterior_table(self, quantiles)
+
+    def predictive(self, data: object, **options: Any) -> DataTree:
+        """Log likelihood and predictive draws: see `mixedfx.covariance.predictive.predictive_groups`."""
+        from mixedfx.covariance.predictive import predictive_groups
+
+        return predictive_groups(self, data, **options)
 
     def summary(self) -> Summary:
         """Covariances, fixed effects and convergence, to print or show in a notebook."""

@@ -49,7 +49,7 @@ def start_chains(
             pairs = [error[i] + error[j] for n, i in enumerate(block) for j in block[:n]]
             spread[site] = np.array(pairs)
     free = {f"v|{term.name}": (term.n_levels, term.q) for term in spec.terms}
-    free |= {"v|": (spec.p,)} if spec.p else {}
+    free |= {"v|": (spec.p + spec.m,)} if spec.p + spec.m else {}
     inverse_mass = {site: np.atleast_1d(error**2) for site, error in spread.items()}
 
     def one() -> Start:

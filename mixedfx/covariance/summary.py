@@ -19,6 +19,8 @@ TITLES = {
     "reml": "Covariances by restricted maximum likelihood (REML)",
     "ml": "Covariances by maximum likelihood",
     "nuts": "Covariances by MCMC (NumPyro NUTS), posterior means",
+    "marginal": "Covariances by importance sampling (random effects integrated out), posterior means",
+    "vi": "Covariances by variational inference (a normal guide), posterior means",
 }
 SURPRISING = 0.01
 """Probability of a spread between replicates, over all entries, below which it is called larger than expected."""
@@ -163,6 +165,12 @@ def _convergence(result: CovarianceResult) -> list[str]:
             f"all rows, with {stats['probes']} random probes: they add at most {np.nanmax(errors):.1%} of a standard "
             f"error to the covariances, and {stats['loglik_se']:.2g} to the log-likelihood"
         )
+    if "pareto_k" in stats:
+        lines[0] += f"; Pareto k {stats['pareto_k']:.2f}, {stats['evaluations']:,} evaluations"
+    elif "divergences" in stats:
+        lines[0] += f"; largest R-hat {stats['max_r_hat']:.3f}, {stats['divergences']} divergences"
+    if "min_ess" in stats:
+        lines[0] += f", smallest effective size of an entry {stats['min_ess']:.0f}"
     if result.replicates:
         lines.append("fixed effects are from the replicate with most rows; see .replicates for all of them")
     elif result.fits:

@@ -34,6 +34,22 @@ def one_blas() -> Iterator[None]:
         _limits.leave()
 
 
+@contextmanager
+def all_blas_single() -> Iterator[None]:
+    """While it lasts, every BLAS uses one thread: for work that is itself spread over threads.
+
+    Examples
+    --------
+    >>> with all_blas_single():
+    ...     pass
+    """
+    import scipy.linalg  # noqa: F401  (its BLAS has to be there to be limited)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 class _Limits:
     """The first to come sets the limit, the last to go lifts it: fits may run in several threads."""
 

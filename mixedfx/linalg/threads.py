@@ -73,3 +73,10 @@ def in_threads(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> l
     others = [_pool[0].submit(function, *arguments) for function, arguments in calls[1:]]
     function, arguments = calls[0]
     return [function(*arguments), *(other.result() for other in others)]
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

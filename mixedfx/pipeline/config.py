@@ -19,8 +19,8 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SAMPLERS = ("nuts",)
-"""Methods of stage 1 that draw from a posterior, and so have draws, warmup and chains."""
+SAMPLERS = ("nuts", "marginal", "vi")
+"""Methods of stage 1 that draw from a posterior, and so have priors, draws, warmup and chains."""
 
 
 class Table(BaseModel):
@@ -69,22 +69,24 @@ class SubsampleTable(Table):
 class CovarianceTable(Table):
     """``[covariance]``: how stage 1 learns the covariances, as in `mixedfx.learn_covariance`."""
 
-    method: Literal["reml", "ml", "nuts"] | None = None
+    method: Literal["reml", "ml", "nuts", "marginal", "vi"] | None = None
     nagq: Annotated[int, Field(ge=0, le=100)] | None = None
     draws: Count | None = None
     warmup: Count | None = None
     chains: Count | None = None
     satterthwaite: bool | None = None
     """Degrees of freedom of tests of the fixed effects; unset where the data are small."""
+    priors: dict[str, Any] | None = None
+    """As in `mixedfx.covariance.priors.choose_priors`, which checks them once the data are read."""
     force: bool = False
     """Freeze covariances although stage 1 did not establish them."""
 
     @model_validator(mode="after")
     def _sampling_needs_a_sampler(self) -> Self:
-        given = [name for name in ("draws", "warmup", "chains") if getattr(self, name) is not None]
+        given = [name for name in ("draws", "warmup", "chains", "priors") if getattr(self, name) is not None]
         if given and self.method not in SAMPLERS:
             raise ValueError(
-                f'has `{given[0]}`, which only method = "{SAMPLERS[0]}" uses; set that method or remove it'
+                f"has `{given[0]}`, which only the methods {', '.join(SAMPLERS)} use; set one of them, or remove it"
             )
         return self
 

@@ -12,7 +12,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.util import constrain_fn, potential_energy
-from problems import FORMULAS, frame
+from problems import FORMULAS, RESPONSES, frame
 from scipy import stats
 
 from mixedfx.covariance.information import level_information
@@ -30,6 +30,9 @@ CASES = [
     ("nested and crossed", "gaussian"),
     ("no fixed effects", "gaussian"),
     ("uncorrelated", "gaussian"),
+    ("crossed", "cumulative"),
+    ("one factor", "binomial"),
+    ("crossed", "poisson"),
 ]
 
 
@@ -38,8 +41,8 @@ def compiled(kind: str, family: str) -> tuple[Design, Priors, ModelSpec, ModelDa
     data = frame(np.random.default_rng(3), 80)
     data["w"] = np.random.default_rng(4).integers(1, 4, len(data)).astype(float)
     formulas = FORMULAS | {"uncorrelated": "y ~ 1 + x + (1 + x || g) + (0 + v | h)"}
-    formula = formulas[kind].replace("y ~", "b ~" if family == "bernoulli" else "y ~")
-    design = build_design(formula, data, family=family, weights="w")
+    formula = formulas[kind].replace("y ~", f"{RESPONSES[family]} ~")
+    design = build_design(formula, data, family=family, weights="trials" if family == "binomial" else "w")
     chosen = get_family(family)
     priors = choose_priors(design, chosen)
     reference = reference_point(design, chosen)
@@ -55,30 +58,32 @@ def textbook_log_density(design: Design, priors: Priors, family: str, at: dict[s
         np.asarray(at.get("beta", np.zeros(0))),
         {t.name: np.asarray(at[f"b_{t.name}"]) for t in design.predictors.terms},
     )
-    y, w = design.y, design.weights
+    y, w = design.y, np.array(design.weights)
+    alpha = np.asarray(at.get("alpha", np.zeros(0)))
     if family == "gaussian":
         sigma = float(at["sigma"])
         total = stats.norm.logpdf(y, eta, sigma / np.sqrt(w)).sum()
-        total += stats.t.logpdf(sigma, priors.df, scale=priors.sigma_scale)
+        df, scale = priors.sigma.arguments
+        total += stats.t.logpdf(sigma, df, scale=scale)
     else:
-        total = (w * (y * eta - np.logaddexp(0, eta))).sum()
-    if "beta" in at:
-        total += stats.norm.logpdf(
-            centring(design) @ np.asarray(at["beta"]), priors.beta_loc, priors.beta_scale
-        ).sum()
+        total = -(w * get_family(family).loss(y.astype(float), eta, alpha if len(alpha) else None)).sum()
+    given = np.array([d.arguments for d in (*priors.fixed, *priors.thresholds)]).reshape(-1, 2)
+    theta = np.concatenate([np.asarray(at.get("beta", np.zeros(0))), alpha])
+    total += stats.norm.logpdf(centring(design) @ theta, given[:, 0], given[:, 1]).sum()
     for term in design.predictors.terms:
         Sigma, b = np.asarray(at[f"Sigma_{term.name}"]), np.asarray(at[f"b_{term.name}"])
         total += stats.multivariate_normal.logpdf(b, np.zeros(term.q), Sigma).sum()
         sd = np.sqrt(np.diag(Sigma))
-        total += stats.t.logpdf(sd, priors.df, scale=priors.sd_scale[term.name]).sum()
+        for value, prior in zip(sd, priors.sd[term.name], strict=True):
+            total += stats.t.logpdf(value, prior.arguments[0], scale=prior.arguments[1])
         correlation = Sigma / np.outer(sd, sd)
         if term.free[0, -1]:  # of LKJ's density in the correlation matrix, |R|^(concentration - 1)
-            total += (priors.lkj - 1) * np.linalg.slogdet(correlation)[1]
+            total += (priors.correlation[term.name] - 1) * np.linalg.slogdet(correlation)[1]
     return float(total)
 
 
 def free_quantities(spec: ModelSpec, values: dict[str, Any]) -> jax.Array:
-    """(sigma, scales, correlations, b, beta) as one vector, as long as the unconstrained position."""
+    """(sigma, scales, correlations, b, beta, alpha) as one vector, as long as the unconstrained position."""
     parts = [jnp.ravel(values["sigma"])] if "sigma" in values else []
     for term in spec.terms:
         Sigma = values[f"Sigma_{term.name}"]
@@ -88,8 +93,7 @@ def free_quantities(spec: ModelSpec, values: dict[str, Any]) -> jax.Array:
             pairs = [(i, j) for n, i in enumerate(block) for j in block[:n]]
             parts.append(jnp.stack([Sigma[i, j] / (sd[i] * sd[j]) for i, j in pairs]))
         parts.append(values[f"b_{term.name}"].ravel())
-    if "beta" in values:
-        parts.append(values["beta"])
+    parts += [values[name] for name in ("beta", "alpha") if name in values]
     return jnp.concatenate(parts)
 
 

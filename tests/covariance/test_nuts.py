@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 import mixedfx as mfx
-from mixedfx.covariance.diagnostics import e_bfmi, reasons_not_to_freeze
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.families import get_family
+from mixedfx.posterior_diagnostics import e_bfmi, reasons_not_to_freeze
 
 FORMULA = "y ~ 1 + x + (1 + x | user) + (1 | item)"
+THRESHOLDS = np.array([-1.0, 0.3, 1.2])
+TRIALS = 4.0
 TRUTH = pd.DataFrame(
     [
         ("user", "(Intercept)", None, 0.6),
@@ -24,21 +27,27 @@ TRUTH = pd.DataFrame(
 
 
 def simulated(family: str) -> pd.DataFrame:
-    frame = TRUTH if family == "gaussian" else TRUTH[TRUTH["grp"] != "Residual"]
-    return mfx.simulate(
+    """Responses of any family to one linear predictor."""
+    made = mfx.simulate(
         FORMULA,
         levels={"user": 60, "item": 30},
         n_rows=1500,
         beta={"(Intercept)": 1.0, "x": 0.5},
-        varcorr=mfx.VarCorr.from_frame(frame),
-        family=family,
+        varcorr=mfx.VarCorr.from_frame(TRUTH),
         activity="uniform",
         seed=7,
-    ).data
+    )
+    if family == "gaussian":
+        return made.data
+    of, trials = get_family(family), np.full(1500, TRIALS)
+    auxiliary = THRESHOLDS if of.has_thresholds else None
+    y = of.sample(made.truth.eta, np.random.default_rng(8), auxiliary, trials)
+    return made.data.assign(y=y if family == "binomial" else y.astype(int), trials=trials)
 
 
 def sampled(family: str, **options: object) -> CovarianceResult:
     settings = {"draws": 300, "warmup": 300, "chains": 2, "seed": 3} | options
+    settings |= {"weights": "trials"} if family == "binomial" else {}
     return mfx.learn_covariance(FORMULA, simulated(family), family=family, method="nuts", **settings)
 
 
@@ -65,12 +74,64 @@ def test_agrees_with_reml(gaussian: CovarianceResult) -> None:
     assert correlation > 0.98
 
 
-@pytest.mark.parametrize("name", ["gaussian", "bernoulli"])
+@pytest.fixture(scope="module")
+def cumulative() -> CovarianceResult:
+    return sampled("cumulative")
+
+
+@pytest.mark.parametrize("name", ["gaussian", "bernoulli", "cumulative"])
 def test_truth_is_within_reach(name: str, request: pytest.FixtureRequest) -> None:
-    fit = request.getfixturevalue(name)
+    truth_within_reach(request.getfixturevalue(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["poisson", "binomial"])
+def test_truth_is_within_reach_of_counts(family: str) -> None:
+    truth_within_reach(sampled(family))
+
+
+def truth_within_reach(fit: CovarianceResult) -> None:
     both = fit.standard_errors.merge(TRUTH, on=["grp", "var1", "var2"], suffixes=("", "_true"))
     assert len(both) == len(fit.standard_errors)
     assert (np.abs(both["vcov"] - both["vcov_true"]) < 4 * both["se"]).all()
+    assert fit.stats["divergences"] == 0
+    assert (fit.standard_errors["ess_bulk"] > 0.3 * 600).all()
+
+
+def test_ordinal_models_have_thresholds(cumulative: CovarianceResult) -> None:
+    ml = mfx.learn_covariance(FORMULA, simulated("cumulative"), family="cumulative")
+    assert cumulative.fixef.index.tolist() == ["x"]
+    assert cumulative.thresholds.index.tolist() == ml.thresholds.index.tolist()
+    assert (np.abs(cumulative.thresholds - ml.thresholds) < 0.5 * ml.thresholds_se).all()
+    np.testing.assert_allclose(cumulative.thresholds_se, ml.thresholds_se, rtol=0.35)
+    alpha = cumulative.posterior["posterior"]["alpha"]
+    assert alpha.dims == ("chain", "draw", "threshold")
+    assert (np.diff(alpha.to_numpy(), axis=-1) > 0).all()
+
+
+def test_an_interrupted_run_keeps_its_draws() -> None:
+    """Ctrl-C arrives while the main thread reports; what all chains have by then is the result."""
+
+    def impatient(label: str, done: float, total: float | None = None, note: str = "") -> None:  # noqa: ARG001
+        if label == "sampling" and total and done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    fit = sampled("gaussian", draws=4000, warmup=300, progress=impatient)
+    assert fit.stats["interrupted"]
+    assert "interrupted" in fit.varcorr.why
+    assert 4 <= fit.posterior["posterior"].sizes["draw"] < 4000
+    assert fit.posterior["posterior"]["b_user"].sizes["draw"] == fit.posterior["posterior"].sizes["draw"]
+
+
+def test_priors_pull(gaussian: CovarianceResult) -> None:
+    """A prior that is narrower than the likelihood moves the posterior, here one of NumPyro's."""
+    import numpyro.distributions as dist
+
+    priors = {"Sigma_item": {"sd": dist.HalfNormal(0.15)}}
+    fit = sampled("gaussian", priors=priors, draws=100, force=True)
+    own, base = (r.standard_errors.set_index("grp").loc["item"] for r in (fit, gaussian))
+    assert base["vcov"] - own["vcov"] > base["se"]
+    assert own["se"] < base["se"]
 
 
 def test_frozen_is_the_mean_of_sigma_itself(gaussian: CovarianceResult) -> None:

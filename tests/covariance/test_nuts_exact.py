@@ -33,11 +33,12 @@ def posterior_means(design: Design, priors: Priors) -> tuple[float, float]:
     levels = design.y.reshape(J, N_EACH)
     within = ((levels - levels.mean(axis=1, keepdims=True)) ** 2).sum()
     between = N_EACH * ((levels.mean(axis=1) - levels.mean()) ** 2).sum()
-    mean = len(design.y) * (levels.mean() - priors.beta_loc[0]) ** 2
+    (beta_loc, beta_scale), (df, sd_scale) = priors.fixed[0].arguments, priors.sd["g"][0].arguments
+    mean = len(design.y) * (levels.mean() - beta_loc) ** 2
     sd_g = np.linspace(0, 12, 1201)[:, None]
     sigma = np.linspace(0.5, 5, 601)[None, :]
     level = sigma**2 + N_EACH * sd_g**2
-    total = level + len(design.y) * priors.beta_scale[0] ** 2
+    total = level + len(design.y) * beta_scale**2
     log_density = -0.5 * (
         J * (N_EACH - 1) * np.log(sigma**2)
         + within / sigma**2
@@ -46,8 +47,8 @@ def posterior_means(design: Design, priors: Priors) -> tuple[float, float]:
         + np.log(total)
         + mean / total
     )
-    log_density += stats.t.logpdf(sd_g, priors.df, scale=priors.sd_scale["g"][0])
-    log_density = log_density + stats.t.logpdf(sigma, priors.df, scale=priors.sigma_scale)
+    log_density += stats.t.logpdf(sd_g, df, scale=sd_scale)
+    log_density = log_density + stats.t.logpdf(sigma, *priors.sigma.arguments[:1], scale=priors.sigma.scale)
     weight = np.exp(log_density - log_density.max())
     weight /= weight.sum()
     return float((weight * sd_g**2).sum()), float((weight * sigma**2).sum())
@@ -56,7 +57,7 @@ def posterior_means(design: Design, priors: Priors) -> tuple[float, float]:
 def test_posterior_means_are_those_of_quadrature() -> None:
     design = one_way()
     family = get_family("gaussian")
-    given = {"sd_g": 1.0, "lkj": 3}
+    given = {"Sigma_g": {"sd": 1.0}}
     fit = sample_nuts(design, family, priors=given, draws=2000, warmup=500, chains=2, seed=2)
     exact = posterior_means(design, choose_priors(design, family, given))
     error = np.abs(fit.standard_errors["vcov"].to_numpy() - exact) / fit.standard_errors["mcse"]
@@ -113,7 +114,7 @@ def test_a_standard_deviation_near_zero_mixes() -> None:
 def test_same_seed_same_draws_whatever_runs_beside() -> None:
     design = one_way()
     family = get_family("gaussian")
-    settings = {"priors": {"lkj": 3}, "draws": 120, "warmup": 500, "chains": 2}
+    settings = {"priors": {"Sigma_g": {"sd": 1.0}}, "draws": 120, "warmup": 500, "chains": 2}
     a, b = (sample_nuts(design, family, seed=2, **settings) for _ in range(2))
     np.testing.assert_array_equal(a.posterior["posterior"]["b_g"], b.posterior["posterior"]["b_g"])
     c = sample_nuts(design, family, seed=3, **settings)

@@ -101,10 +101,15 @@ def test_data_are_found_beside_the_job_and_output_in_the_working_folder(tmp_path
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"covariance": {"methd": "nuts"}}, r"covariance\.methd: there is no such setting .*mean method"),
     ({"covarance": {}}, r"covarance: there is no such setting .*mean covariance"),
-    ({"covariance": {"method": "nutz"}}, r"covariance\.method = 'nutz'.*reml, ml, nuts.*mean nuts"),
+    (
+        {"covariance": {"method": "nutz"}},
+        r"covariance\.method = 'nutz'.*reml, ml, nuts, marginal, vi.*mean nuts",
+    ),
     ({"covariance": {"method": "nuts", "draws": 0}}, r"covariance\.draws = 0.*greater than or equal to 1"),
     ({"covariance": {"method": "nuts", "draws": "many"}}, r"covariance\.draws = 'many'.*integer"),
     ({"covariance": {"draws": 10}}, r"covariance: .*`draws`.*nuts"),
+    ({"covariance": {"priors": {"sigma": 1}}}, r"covariance: .*`priors`.*nuts"),
+    ({"covariance": {"method": "nuts", "priors": 1}}, r"covariance\.priors = 1.*dictionary"),
     ({"coefficients": {"tol": "1e-8"}}, r"coefficients\.tol = '1e-8'.*number"),
     ({"coefficients": {"tol": float("nan")}}, r"coefficients\.tol = nan.*finite"),
     ({"covariance": {"nagq": -1}}, r"covariance\.nagq"),

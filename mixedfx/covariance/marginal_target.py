@@ -1,0 +1,323 @@
+"""Posterior densities with the random effects integrated out: of the covariances, for other families beta with them.
+
+* gaussian: beta and b are integrated out exactly. With a flat prior on beta that is the restricted likelihood L_R, and
+  beta given the covariances is N(beta^, V); a normal prior, N(m, S) of A beta, multiplies it by N(A beta^; m, A V A' +
+  S).
+* other families: b is integrated out by Laplace's approximation at each (Sigma, beta, alpha), whose bias is the
+  posterior's: where levels have few binary rows, variances come out too small.
+
+Given the parameters, b is drawn from its normal distribution (for gaussian models together with beta; for the others
+Laplace's) by perturbing the response and solving once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.generalized import laplace_optimum, laplace_point
+from mixedfx.covariance.information import linear_ranges
+from mixedfx.covariance.laplace import LaplacePoint
+from mixedfx.covariance.likelihood import gaussian_optimum
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.priors import Priors, centring
+from mixedfx.covariance.reference import floored, level_products
+from mixedfx.covariance.signed_coordinates import SignedCoordinates
+from mixedfx.covariance.thresholds import free_thresholds, rising_thresholds, threshold_jacobian
+from mixedfx.design import Design
+from mixedfx.errors import ConvergenceError, SettingError
+from mixedfx.families import Family
+from mixedfx.linalg.operator import Parts
+from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class EffectDraw:
+    """beta (p,), thresholds (m,), factor -> b (J, q) of one draw."""
+
+    beta: Floats
+    alpha: Floats
+    b: Mapping[str, NDArray[np.floating]]
+
+
+class MarginalPoint(Protocol):
+    """The density at one point."""
+
+    @property
+    def log_density(self) -> float:
+        """Of the posterior, up to a constant; minus infinity where it cannot be had."""
+        ...
+
+    def search(self) -> tuple[float, Floats]:
+        """Log density to climb in search of the mode, and its gradient; not in several threads at a time."""
+        ...
+
+    def draw(self, rng: np.random.Generator) -> EffectDraw:
+        """beta, thresholds and b given the parameters."""
+        ...
+
+
+class MarginalTarget(Protocol):
+    """A posterior over free parameters, shape (d,)."""
+
+    @property
+    def coordinates(self) -> SignedCoordinates:
+        """Of the covariances, which come first."""
+        ...
+
+    @property
+    def start(self) -> Floats:
+        """A point near the mode."""
+        ...
+
+    @property
+    def start_information(self) -> Floats:
+        """About minus the Hessian there, shape (d, d), not below 0."""
+        ...
+
+    def at(self, parameters: Floats) -> MarginalPoint: ...
+
+
+def marginal_target(
+    design: Design, family: Family, priors: Priors, start: VarCorr | None = None
+) -> MarginalTarget:
+    """The target of a model, after a likelihood fit.
+
+    Raises
+    ------
+    SettingError
+        A gaussian model whose fixed effects have a prior that is not normal.
+    """
+    if family.has_sigma:
+        return GaussianTarget.of(design, priors, start)
+    return LaplaceTarget.of(design, family, priors, start)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianTarget:
+    """Of signed coordinates and log sigma."""
+
+    problem: GaussianProblem
+    coordinates: SignedCoordinates
+    priors: Priors
+    beta_map: Floats
+    """A, shape (p, p)."""
+    beta_loc: Floats
+    beta_scale: Floats
+    start: Floats
+    start_information: Floats
+
+    @classmethod
+    def of(cls, design: Design, priors: Priors, start: VarCorr | None) -> GaussianTarget:
+        wrong = [n for n, d in zip(priors.fixed_names, priors.fixed, strict=True) if d.name != "normal"]
+        if wrong:
+            raise SettingError(
+                f"the prior of beta {wrong[0]} is not normal: the marginal methods integrate fixed effects of gaussian "
+                "models out exactly, which takes normal priors; use method='nuts'"
+            )
+        optimum = gaussian_optimum(design, reml=True, start=start)
+        given = np.array([d.arguments for d in priors.fixed]).reshape(-1, 2)
+        weights = np.array(design.weights) / optimum.at.point.sigma2
+        coordinates, zeta = _coordinates(design, optimum.at.problem.space, optimum.at.point, weights, True)
+        J = coordinates.jacobian(zeta)
+        return cls(
+            problem=optimum.at.problem,
+            coordinates=coordinates,
+            priors=priors,
+            beta_map=centring(design),
+            beta_loc=given[:, 0],
+            beta_scale=given[:, 1],
+            start=zeta,
+            start_information=J.T @ optimum.information @ J,
+        )
+
+    def at(self, parameters: Floats) -> GaussianMarginal:
+        return GaussianMarginal(self, parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMarginal:
+    """The density at one point."""
+
+    target: GaussianTarget
+    zeta: Floats
+
+    @cached_property
+    def _likelihood(self) -> GaussianPoint:
+        target = self.target
+        return target.problem.at(target.coordinates.point(self.zeta))
+
+    @property
+    def log_density(self) -> float:
+        target, likelihood = self.target, self._likelihood
+        value = likelihood.loglik + target.coordinates.log_prior(self.zeta, target.priors)[0]
+        if not len(target.beta_loc):
+            return value
+        A, V = target.beta_map, likelihood.beta_covariance()
+        L = np.linalg.cholesky(A @ V @ A.T + np.diag(target.beta_scale**2))
+        off = np.linalg.solve(L, A @ likelihood.beta - target.beta_loc)
+        return value - 0.5 * float(off @ off) - float(np.log(np.diag(L)).sum())
+
+    def search(self) -> tuple[float, Floats]:
+        """With a flat prior on beta."""
+        coordinates = self.target.coordinates
+        prior, slope = coordinates.log_prior(self.zeta, self.target.priors)
+        slope = slope + coordinates.jacobian(self.zeta).T @ self._likelihood.gradient()
+        return self._likelihood.loglik + prior, slope
+
+    def draw(self, rng: np.random.Generator) -> EffectDraw:
+        """A draw of (u, beta) under a flat prior; then beta is moved to a draw under its own, and u with it."""
+        target, likelihood = self.target, self._likelihood
+        problem, system = target.problem, likelihood.system
+        layout, lambdas = problem.layout, system.lambdas
+        n, p = layout.beta_start, layout.p
+        noise = np.sqrt(problem.weights / likelihood.point.sigma2) * rng.standard_normal(len(problem.y))
+        r = lambdas.transpose_times(problem.operator.rmatvec(noise[:, None]))
+        unit = np.zeros((layout.n_rest, 1 + p))
+        unit[n:, 1:] = np.eye(p)
+        unit[:, :1] = r.rest
+        unit[:n, 0] += rng.standard_normal(n)
+        e = np.zeros((*r.e.shape[:2], 1 + p))
+        e[:, :, :1] = r.e + rng.standard_normal(r.e.shape)
+        x = system.solve(Parts(e, unit))
+        beta, shift = self._beta(likelihood.beta, x.rest[n:, 0], x.rest[n:, 1:], rng)
+        with_beta = np.concatenate([[1.0], shift])
+        moved = Parts((x.e @ with_beta)[:, :, None], (x.rest @ with_beta)[:, None])
+        deviation = lambdas.by_factor(lambdas.times(moved))
+        return EffectDraw(
+            beta, np.zeros(0), {name: likelihood.b[name] + b[:, :, 0] for name, b in deviation.items()}
+        )
+
+    def _beta(self, mode: Floats, off: Floats, V: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """(beta under its prior, V^-1 (beta - the draw mode + off that it replaces))."""
+        target = self.target
+        if not len(mode):
+            return mode, mode
+        precision = np.linalg.inv(V)
+        scaled = target.beta_map / target.beta_scale[:, None]
+        Q = precision + scaled.T @ scaled
+        mean = np.linalg.solve(Q, precision @ mode + scaled.T @ (target.beta_loc / target.beta_scale))
+        L = np.linalg.cholesky(Q)
+        beta = mean + np.linalg.solve(L.T, rng.standard_normal(len(mode)))
+        return beta, precision @ (beta - mode - off)
+
+
+@dataclass(frozen=True, eq=False)
+class LaplaceTarget:
+    """Of signed coordinates, beta, and free coordinates of the thresholds."""
+
+    near: LaplacePoint
+    """Where inner iterations start."""
+    coordinates: SignedCoordinates
+    priors: Priors
+    centring: Floats
+    start: Floats
+    start_information: Floats
+
+    @classmethod
+    def of(cls, design: Design, family: Family, priors: Priors, start: VarCorr | None) -> LaplaceTarget:
+        near = laplace_point(laplace_optimum(design, family, start=start).at)
+        weights = np.empty(design.n_rows)
+        weights[near.problem.layout.order] = near.mode.response.d2
+        coordinates, zeta = _coordinates(design, near.problem.space, near.point, weights, False)
+        parameters = np.concatenate([zeta, near.beta, free_thresholds(near.alpha)])
+        J = _jacobian(coordinates, len(near.beta), parameters)
+        information = J.T @ near.average_information() @ J
+        return cls(near, coordinates, priors, centring(design), parameters, information)
+
+    def vector(self, parameters: Floats) -> Floats:
+        """As `LaplacePoint.vector`."""
+        d, p = self.coordinates.size, len(self.near.beta)
+        phi = self.coordinates.space.vector(self.coordinates.point(parameters[:d]))
+        return np.concatenate([phi, parameters[d : d + p], rising_thresholds(parameters[d + p :])])
+
+    def at(self, parameters: Floats) -> LaplaceMarginal:
+        return LaplaceMarginal(self, parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class LaplaceMarginal:
+    """The density at one point."""
+
+    target: LaplaceTarget
+    parameters: Floats
+
+    @cached_property
+    def _likelihood(self) -> LaplacePoint:
+        return self.target.near.move(self.target.vector(self.parameters))
+
+    @cached_property
+    def _prior(self) -> tuple[float, Floats]:
+        target, d = self.target, self.target.coordinates.size
+        of_covariances, slope = target.coordinates.log_prior(self.parameters[:d], target.priors)
+        of_fixed, own = _fixed_prior(target.priors, target.centring, self.parameters[d:])
+        return of_covariances + of_fixed, np.concatenate([slope, own])
+
+    @property
+    def log_density(self) -> float:
+        return self._likelihood.loglik + self._prior[0]
+
+    def search(self) -> tuple[float, Floats]:
+        """The density itself."""
+        if self._likelihood.failed:
+            return -np.inf, np.zeros_like(self.parameters)
+        target = self.target
+        J = _jacobian(target.coordinates, len(target.near.beta), self.parameters)
+        slope = J.T @ self._likelihood.gradient()
+        return self.log_density, slope + self._prior[1]
+
+    def draw(self, rng: np.random.Generator) -> EffectDraw:
+        likelihood = self._likelihood
+        if likelihood.failed:
+            raise ConvergenceError("there is no mode to draw random effects around")
+        mode, problem = likelihood.mode, likelihood.problem
+        hessian, random = mode.hessian, problem.rows.random
+        noise = np.sqrt(hessian.omega) * rng.standard_normal(len(hessian.omega))
+        r = hessian.lambdas.transpose_times(random.transpose_times(noise))
+        r = Parts(r.e + rng.standard_normal(r.e.shape), r.rest + rng.standard_normal(r.rest.shape))
+        deviation = problem.by_factor(hessian.lambdas.times(hessian.solve(r)))
+        b = {name: likelihood.b[name] + off for name, off in deviation.items()}
+        return EffectDraw(likelihood.beta, likelihood.alpha, b)
+
+
+def _jacobian(coordinates: SignedCoordinates, p: int, parameters: Floats) -> Floats:
+    """Of `LaplaceTarget.vector`, d vector / d parameters."""
+    d = coordinates.size
+    own, last = coordinates.jacobian(parameters[:d]), threshold_jacobian(parameters[d + p :])
+    J = np.zeros((len(own) + p + len(last), len(parameters)))
+    J[: len(own), :d] = own
+    J[len(own) : len(own) + p, d : d + p] = np.eye(p)
+    J[len(own) + p :, d + p :] = last
+    return J
+
+
+def _fixed_prior(priors: Priors, centring: Floats, theta: Floats) -> tuple[float, Floats]:
+    """Log density of (beta, free coordinates of the thresholds) up to a constant, and its gradient."""
+    p = len(priors.fixed)
+    J = np.eye(len(theta))
+    J[p:, p:] = threshold_jacobian(theta[p:])
+    centred = centring @ np.concatenate([theta[:p], rising_thresholds(theta[p:])])
+    each = [d.log_density(x) for d, x in zip((*priors.fixed, *priors.thresholds), centred, strict=True)]
+    slope = J.T @ (centring.T @ np.array([derivative for _, derivative in each]))
+    slope[p + 1 :] += 1.0
+    return sum(value for value, _ in each) + float(theta[p + 1 :].sum()), slope
+
+
+def _coordinates(
+    design: Design, space: ParameterSpace, point: Covariances, weights: Floats, has_sigma: bool
+) -> tuple[SignedCoordinates, Floats]:
+    """The coordinates, and where in them a point lies that is moved off the boundary; `weights` are the rows'
+    curvatures."""
+    products = [level_products(term, design.predictors.z(term), weights) for term in space.terms]
+    matrices = tuple(floored(S, A) for S, A in zip(point.matrices, products, strict=True))
+    ranges = {term.name: linear_ranges(A) for term, A in zip(space.terms, products, strict=True)}
+    coordinates = SignedCoordinates(space, ranges, has_sigma)
+    return coordinates, coordinates.zeta(Covariances(matrices, point.sigma2))
