@@ -52,6 +52,7 @@ class SubsampleTable(Table):
     n_levels: Count | None = None
     fraction: Fraction | None = None
     factor: str | None = None
+    stratify: bool = False
     seed: int | None = None
     """The job's seed where not given."""
 

@@ -18,6 +18,7 @@ from mixedfx.pipeline.steps import CheckOutcome
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
+DRAWN = {"two-way": "levels of every factor", "core": "the most active levels"}
 INTERVAL = {"q05": "5%", "q95": "95%"}
 PLOTS = {
     "covariances": ("covariances", "correlations"),
@@ -296,10 +297,11 @@ def _factors(coefficients: CoefficientsResult) -> Table:
 
 
 def _subsample(results: RunResults) -> Table:
+    strategy = "" if results.job.subsample is None else results.job.subsample.strategy
     rows = [
         {
             "to learn": draw.factor or "all covariances",
-            "drawn": f"levels of {draw.sampled}" if draw.sampled else "rows",
+            "drawn": f"levels of {draw.sampled}" if draw.sampled else DRAWN.get(strategy, "rows"),
             "rows": draw.n_rows,
             **{f"levels of {factor}": n for factor, n in draw.n_levels.items()},
             "components": draw.components,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import mixedfx as mfx
+from mixedfx.errors import SettingError
 from mixedfx.pipeline.config import Job, parse_job
 from mixedfx.pipeline.runner import run_job
 
@@ -77,3 +78,29 @@ def test_a_job_with_mcmc_comes_back_from_its_artefacts(job: Job, tmp_path: Path)
     assert first.check is not None
     assert second.check is not None
     pd.testing.assert_frame_equal(first.check.summary, second.check.summary, rtol=1e-6)
+
+
+def test_refined_covariances_are_stage_twos(job: Job, data: pd.DataFrame, tmp_path: Path) -> None:
+    refining = parse_job({**job.model_dump(exclude_none=True), "refine": {"accuracy": 0.01}})
+    results = run_job(refining, tmp_path / "run")
+    assert results.refined is not None
+    assert results.coefficients is not None
+    assert results.check is not None
+    exact = mfx.learn_covariance(FORMULA, data)
+    off = (results.refined.standard_errors["vcov"] - exact.standard_errors["vcov"]).abs()
+    assert (off < 0.05 * exact.standard_errors["se"]).all()
+    assert results.coefficients.varcorr.to_frame()["vcov"].to_numpy() == pytest.approx(
+        results.refined.varcorr.to_frame()["vcov"].to_numpy()
+    )
+    assert "Covariances, refined on all rows" in results.report.read_text(encoding="utf-8")
+    again = run_job(refining, tmp_path / "run", resume=True)
+    assert again.manifest.steps["refine"].reused
+    finer = parse_job({**job.model_dump(exclude_none=True), "refine": {"accuracy": 0.005}})
+    steps = run_job(finer, tmp_path / "run", resume=True).manifest.steps
+    assert steps["covariance"].reused
+    assert not steps["refine"].reused
+
+
+def test_refine_wants_its_table(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"no table \[refine\]"):
+        run_job(job, tmp_path / "run", until="refine")
