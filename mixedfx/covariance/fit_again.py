@@ -23,6 +23,8 @@ from mixedfx.families import get_family
 
 Floats = NDArray[np.float64]
 
+SURELY = 5.0
+"""Monte Carlo standard errors that a sampled log-likelihood may be off."""
 SAME = 1e-5
 """Log-likelihoods, of themselves and in units, that are those of the same data."""
 
@@ -78,7 +80,8 @@ def check_same_data(fit: CovarianceResult, design: Design) -> None:
             f"{', '.join(own) or 'none'} and {dict(fit.n_levels)}; pass the data of the fit"
         )
     found = _loglik(fit, design)
-    if not np.isclose(found, fit.loglik, rtol=SAME, atol=SAME):
+    sampled = SURELY * float(fit.stats.get("loglik_se", 0.0))  # of refined covariances
+    if not np.isclose(found, fit.loglik, rtol=SAME, atol=SAME + sampled):
         raise DataError(
             f"at the fit's estimates the data and weights given have the log-likelihood {found:.6f}, but the fit has "
             f"{fit.loglik:.6f}: they are not those of the fit. Pass the same data, and weights= as they were"

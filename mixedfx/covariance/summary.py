@@ -126,6 +126,8 @@ def _correlation(result: CovarianceResult) -> list[Section]:
 def _about_df(result: CovarianceResult) -> tuple[str, ...]:
     if result.family != "gaussian" or result.method not in ("reml", "ml") or not len(result.fixef):
         return ()
+    if "monte_carlo_se" in result.stats:
+        return ()
     if result.fixef_covariance_spread is None:
         return ("no degrees of freedom were computed: fit with satterthwaite=True",)
     return ("t-tests with Satterthwaite's degrees of freedom",)

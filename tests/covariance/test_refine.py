@@ -152,3 +152,27 @@ def test_bad_arguments(gaussian: pd.DataFrame) -> None:
     own = gaussian.head(100).assign(user=np.arange(100))
     with pytest.raises(DataError, match="do not tell the residual variance"):
         mfx.refine_covariance(GAUSSIAN, own, vc)
+
+
+@pytest.mark.parametrize(
+    "terms", ["(x || user)", "(x | user)"], ids=["a variance of 0", "a correlation of 1"]
+)
+def test_singular_covariances_stay_where_they_are(terms: str) -> None:
+    rng = np.random.default_rng(0)
+    n = 3000
+    data = pd.DataFrame(
+        {"user": rng.integers(0, 60, n), "item": rng.integers(0, 200, n), "x": rng.normal(size=n)}
+    )
+    levels = rng.normal(size=60)
+    slopes = 0.0 if terms == "(x || user)" else 0.3 * levels
+    eta = levels[data["user"]] + np.broadcast_to(slopes, 60)[data["user"]] * data["x"]
+    data["y"] = eta + rng.normal(size=200)[data["item"]] + rng.normal(size=n)
+    formula = f"y ~ 1 + x + {terms} + (1 | item)"
+    exact = mfx.learn_covariance(formula, data)
+    assert exact.boundary
+    start = mfx.VarCorr.from_frame(exact.varcorr.to_frame().assign(vcov=lambda frame: frame["vcov"] * 1.5))
+    found = mfx.refine_covariance(formula, data, start)
+    assert found.boundary == exact.boundary
+    assert found.stats["probes"] < 64
+    np.testing.assert_allclose(found.varcorr.to_frame()["vcov"], exact.varcorr.to_frame()["vcov"], rtol=5e-3)
+    assert abs(found.loglik - exact.loglik) < 4 * found.stats["loglik_se"] + 1e-3

@@ -12,7 +12,7 @@ from mixedfx.covariance.parameters import ParameterSpace
 Floats = NDArray[np.float64]
 
 ENOUGH = 20.0
-"""Standard errors that count as the scale of a covariance where they are more than it: few levels, or a boundary."""
+"""Standard errors that count as the scale of a covariance where they are more than it: data with few levels."""
 SAFETY = 1.3
 """The error of few probes is itself uncertain: so many times the probes that it asks for."""
 
@@ -29,7 +29,9 @@ def monte_carlo_errors(gradients: Floats, information: Floats) -> Floats:
     information
         Of the parameters, shape (n, n); those that are held have zeros.
     """
-    moved = np.linalg.pinv(information, hermitian=True) @ (gradients - gradients.mean(axis=1, keepdims=True))
+    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
+    inverse = np.linalg.pinv(information / np.outer(scale, scale), hermitian=True) / np.outer(scale, scale)
+    moved = inverse @ (gradients - gradients.mean(axis=1, keepdims=True))
     m = gradients.shape[1]
     return np.sqrt((moved**2).sum(axis=1) / ((m - 1) * m))
 
@@ -46,14 +48,17 @@ def change_error(gradients: Floats, logdets: Floats, step: Floats) -> float:
 
 
 def relative_errors(errors: Floats, space: ParameterSpace, phi: Floats, se: Floats) -> Floats:
-    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of `ENOUGH` standard errors."""
+    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of `ENOUGH` standard errors.
+
+    0 for entries of a matrix at the boundary, which have no standard error.
+    """
     point = space.point(phi[: space.size])
     out = np.zeros(len(space.entries))
     for i, entry in enumerate(space.entries):
         S = point.matrices[entry.term]
         scale = math.sqrt(S[entry.i, entry.i] * S[entry.j, entry.j])
-        own = ENOUGH * se[i] if np.isfinite(se[i]) else 0.0
-        out[i] = errors[i] / max(scale, own) if max(scale, own) > 0 else 0.0
+        if np.isfinite(se[i]) and max(scale, se[i]) > 0:
+            out[i] = errors[i] / max(scale, ENOUGH * se[i])
     return out
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.traces import sampled_traces
 from mixedfx.linalg.elimination import Elimination
+from mixedfx.linalg.layout import Block, RowLayout
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.pcg import CGSolution
 from mixedfx.linalg.probes import Probes
@@ -22,12 +23,12 @@ EXACT = 1e-9
 SAMPLED = 1e-5
 """Of the probes' and of average information's."""
 FEW = 48
-"""Up to so many coefficients a remaining factor's part of the inverse is solved for instead of sampled."""
+"""Up to so many coefficients a remaining factor's traces are solved for, level by level, instead of sampled."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampledInverse:
-    """Solutions of probes, of the units of small factors, and of given right-hand sides, by one run of CG.
+    """Solutions of probes, for every level of small factors, and of given right-hand sides, by one run of CG.
 
     Attributes
     ----------
@@ -35,8 +36,8 @@ class SampledInverse:
         H.
     probes, sampled
         The probes and their solutions.
-    inverse_sums
-        sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m).
+    exact
+        sum_j Z_j' T Z_j of small remaining factors, (q, q) each.
     solved
         H^-1 of the given right-hand sides.
     """
@@ -45,17 +46,23 @@ class SampledInverse:
     system: ReducedSystem
     probes: Probes
     sampled: CGSolution
-    inverse_sums: dict[str, Floats]
+    exact: dict[str, Floats]
     solved: Parts
 
     @classmethod
     def of(cls, elimination: Elimination, system: ReducedSystem, signs: Floats, rhs: Parts) -> SampledInverse:
         """For `signs` (2, n_rest, m) and right-hand sides in u."""
-        layout, probes = elimination.operator.layout, Probes.of(system, *signs)
-        small = [block for block in layout.rest if block.n_levels * block.q <= FEW]
-        units = [_units(layout.n_rest, block.start, block.stop) for block in small]
-        n, m, k = rhs.rest.shape[1], signs.shape[2], sum(unit.shape[1] for unit in units)
-        known = np.hstack([elimination.reduce(rhs), *units])
+        operator, probes = elimination.operator, Probes.of(system, *signs)
+        small = [block for block in operator.layout.rest if block.n_levels * block.q <= FEW]
+        units = np.hstack(
+            [np.eye(operator.layout.n_rest)[:, :0], *(_units(operator.layout, b) for b in small)]
+        )
+        images = np.zeros_like(units)
+        if units.shape[1]:
+            images = operator.reduced_product(elimination.curvature, elimination.M, units)
+        weighed = elimination.lambdas.rest_transpose_times(images)
+        n, m, k = rhs.rest.shape[1], signs.shape[2], units.shape[1]
+        known = np.hstack([elimination.reduce(rhs), weighed])
         start, residual = system.coarse.split(known)
         found = system.solve_from(
             np.hstack([start, np.zeros_like(probes.residual)]),
@@ -63,14 +70,15 @@ class SampledInverse:
             system.energy(np.hstack([known, probes.residual])),
             tol=np.repeat([EXACT, SAMPLED], [n, k + m]),
         )
-        sampled = found.take(slice(n + k, None))
-        sums = probes.level_sums(sampled)
-        ends = n + np.cumsum([0, *(unit.shape[1] for unit in units)])
-        for block, first, last in zip(small, ends[:-1], ends[1:], strict=True):
-            own = found.x[block.slice, first:last].reshape(block.n_levels, block.q, block.n_levels, block.q)
-            sums[block.name] = np.repeat(np.einsum("jajb->ab", own)[:, :, None], m, axis=2)
+        exact, first = {}, 0
+        for block in small:
+            own = slice(first, first + block.n_levels * block.q)
+            left = images[block.slice, own] - weighed[:, own].T @ found.x[:, n:][:, own]
+            levels = left.reshape(block.n_levels, block.q, block.n_levels, block.q)
+            exact[block.name] = np.einsum("jajb->ab", levels)
+            first = own.stop
         solved = elimination.recover(rhs, found.x[:, :n])
-        return cls(elimination, system, probes, sampled, sums, solved)
+        return cls(elimination, system, probes, found.take(slice(n + k, None)), exact, solved)
 
     @cached_property
     def logdets(self) -> Floats:
@@ -87,7 +95,10 @@ class SampledInverse:
     @cached_property
     def traces(self) -> dict[str, Floats]:
         """sum_j Z_kj' T Z_kj, T = W - W Z C_bb^-1 Z' W, factor -> (q, q, m)."""
-        return sampled_traces(self.elimination, *self._forms, self.inverse_sums, self.sampled.x.shape[1])
+        sums, m = self.probes.level_sums(self.sampled), self.sampled.x.shape[1]
+        large = {name: own for name, own in sums.items() if name not in self.exact}
+        sampled = sampled_traces(self.elimination, *self._forms, large, m)
+        return sampled | {name: np.repeat(own[:, :, None], m, axis=2) for name, own in self.exact.items()}
 
     def leverage_sums(self, Q: Floats) -> Floats:
         """sum_r h_r Q_rk with h_r = z_r' C_bb^-1 z_r, shape (n, m); Q (N, n)."""
@@ -96,8 +107,8 @@ class SampledInverse:
         return operator.leverage_sums(M, -M @ sums, in_b, Q, self.sampled.x.shape[1])
 
 
-def _units(n: int, start: int, stop: int) -> Floats:
-    """Unit vectors `start`..`stop` of n, as columns."""
-    out = np.zeros((n, stop - start))
-    out[start:stop] = np.eye(stop - start)
+def _units(layout: RowLayout, block: Block) -> Floats:
+    """A factor's unit vectors, as columns."""
+    out = np.zeros((layout.n_rest, block.n_levels * block.q))
+    out[block.slice] = np.eye(block.n_levels * block.q)
     return out

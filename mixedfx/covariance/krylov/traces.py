@@ -4,8 +4,10 @@ With S^-1 = B B' + E[x y'] of the reduced system in u, M_j the covariance of eli
 F_j = I - A_j M_j, A_j = Z_j' W Z_j:
 
     eliminated factor   sum_j F_j A_j - F_j B_j S^-1 B_j' F_j',   B_j = Z_ej' W Z_o Lambda_o
-    remaining factor    Lambda^-T ( J I - sum_j (S^-1)_jj ) Lambda^-1,   or, where Lambda is singular,
+    remaining factor    Lambda^+' ( J I - sum_j (S^-1)_jj ) Lambda^+   on the range of Lambda, and outside it
                         sum_j (Z_o' T_e Z_o)_jj - t S^-1 t',   t = Z_o' T_e Z_o Lambda_o
+
+The second form of a remaining factor is right everywhere, but a difference of large numbers and so much noisier.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def sampled_traces(
         Lambda_o [x y B] (n_rest, columns), S^-1 = B B' + E[x y'] (see `mixedfx.linalg.probes`), and Z_e' W Z_o times
         it (J_e, q_e, columns).
     inverse_sums
-        sum_j (S^-1)_jj as each probe has it, remaining factor -> (q, q, m).
+        sum_j (S^-1)_jj as each probe has it, (q, q, m), of the remaining factors that are wanted.
     m
         Probes.
     """
@@ -48,10 +50,12 @@ def sampled_traces(
     }
     singular = []
     for k, (block, factor) in enumerate(zip(layout.rest, lambdas.rest, strict=True)):
+        if block.name not in inverse_sums:
+            continue
         inverse = inverse_factor(factor)
         if inverse is None:
             singular.append(k)
-            continue
+            inverse = np.linalg.pinv(factor, rcond=WELL_CONDITIONED)
         left = _symmetric((np.eye(block.q) * block.n_levels)[:, :, None] - inverse_sums[block.name])
         out[block.name] = np.einsum("ca,cdm,db->abm", inverse, left, inverse)
     if singular:
@@ -60,10 +64,12 @@ def sampled_traces(
             elimination.curvature, elimination.M, elimination.rest_blocks
         )
         for k in singular:
-            block = layout.rest[k]
+            block, factor = layout.rest[k], lambdas.rest[k]
             ts = t[block.slice].reshape(block.n_levels, block.q, -1)
             known = blocks[k].sum(axis=0) - np.einsum("jac,jbc->ab", ts[:, :, 2 * m :], ts[:, :, 2 * m :])
-            out[block.name] = _symmetric(known[:, :, None] - _products(ts[:, :, :m], ts[:, :, m : 2 * m]))
+            whole = _symmetric(known[:, :, None] - _products(ts[:, :, :m], ts[:, :, m : 2 * m]))
+            inside = factor @ np.linalg.pinv(factor, rcond=WELL_CONDITIONED)
+            out[block.name] += whole - np.einsum("ca,cdm,db->abm", inside, whole, inside)
     return out
 
 
