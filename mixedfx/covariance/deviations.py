@@ -56,7 +56,7 @@ def ranef_sd(result: CovarianceResult, factor: str) -> pd.DataFrame:
     else:
         raise DataError(
             "this result has neither conditional covariances nor draws, so that the random coefficients' standard "
-            "deviations are not known. Refined covariances have none: take those of estimate_coefficients at them; other "
-            "results were saved without them: fit again"
+            "deviations are not known. Refined covariances have none: take those of estimate_coefficients at them; "
+            "another result was saved without them: fit it again"
         )
     return pd.DataFrame(values, index=modes.index, columns=modes.columns)
