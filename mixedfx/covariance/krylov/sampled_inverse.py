@@ -55,7 +55,7 @@ class SampledInverse:
         operator, probes = elimination.operator, Probes.of(system, *signs)
         small = [block for block in operator.layout.rest if block.n_levels * block.q <= FEW]
         units = np.hstack(
-            [np.eye(operator.layout.n_rest)[:, :0], *(_units(operator.layout, b) for b in small)]
+            [np.zeros((operator.layout.n_rest, 0)), *(_units(operator.layout, b) for b in small)]
         )
         images = np.zeros_like(units)
         if units.shape[1]:
