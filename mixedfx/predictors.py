@@ -115,6 +115,17 @@ class Predictors:
                 eta[rows] += np.where(codes >= 0, contribution, 0.0)
         return eta
 
+    def random_alone(self) -> Predictors:
+        """The same rows without fixed effects, and with the features of random terms alone."""
+        none = np.zeros(0, dtype=np.int32)
+        used = np.unique(np.concatenate([none, *(term.columns for term in self.terms)]))
+        used = used[used != CONSTANT]
+        number = np.full(self.features.shape[1] + 1, CONSTANT, dtype=np.int32)  # [CONSTANT] is last
+        number[used] = np.arange(len(used))
+        terms = tuple(replace(term, columns=number[term.columns]) for term in self.terms)
+        features = self.features[:, used]
+        return replace(self, features=features, fixed_names=(), fixed_columns=none, terms=terms)
+
     def slice(self, rows: slice) -> Predictors:
         """Neighbouring rows, as views; all levels stay."""
         return replace(

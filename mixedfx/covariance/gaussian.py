@@ -28,7 +28,6 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts, RowOperator
-from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -80,9 +79,7 @@ class GaussianProblem:
 
     def at(self, point: Covariances) -> GaussianPoint:
         """The likelihood at one point: factorization and solution; score and information follow on request."""
-        names = [term.name for term in self.space.terms]
-        factors = {n: lower_factor(S) for n, S in zip(names, point.matrices, strict=True)}
-        lambdas = Lambdas.of(self.layout, factors)
+        lambdas = self.space.lambdas(self.layout, point)
         return GaussianPoint(self, point, ExactSystem.at(self.cross, lambdas, 1.0 / point.sigma2))
 
 

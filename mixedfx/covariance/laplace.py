@@ -31,12 +31,10 @@ from mixedfx.design import Design
 from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.intercept_operator import row_operator
-from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.random_rows import RandomRows
-from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +74,7 @@ class LaplaceProblem:
 
     def at(self, point: Covariances, beta: Floats, alpha: Floats) -> LaplacePoint:
         """The likelihood at a point; fixed effects that are profiled out are looked for from those given."""
-        layout, lambdas = self.layout, self.lambdas(point)
+        layout, lambdas = self.layout, self.space.lambdas(self.layout, point)
         rest = np.zeros((layout.n_rest, 1))
         rest[layout.beta_start :, 0] = beta
         unknowns = Unknowns(Parts(np.zeros((layout.n_levels, layout.q, 1)), rest), alpha)
@@ -89,12 +87,6 @@ class LaplaceProblem:
         out = {layout.eliminated.name: b.e[:, :, 0]}
         out |= {k.name: b.rest[k.slice, 0].reshape(k.n_levels, k.q) for k in layout.rest}
         return out
-
-    def lambdas(self, point: Covariances) -> Lambdas:
-        """Covariance factors, arranged as the rows are."""
-        terms = self.space.terms
-        factors = {t.name: lower_factor(S) for t, S in zip(terms, point.matrices, strict=True)}
-        return Lambdas.of(self.layout, factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +136,7 @@ class LaplacePoint:
                 return replace(self, point=point, failed=True)
             start = Unknowns(Parts(start.x.e, rest), alpha)
         try:
-            lambdas = problem.lambdas(point)
+            lambdas = problem.space.lambdas(problem.layout, point)
             if problem.profiled:
                 mode = find_joint_mode(problem.rows, lambdas, problem.response, start)
             else:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.layout import RowLayout
 from mixedfx.predictors import RandomTerm
-from mixedfx.varcorr import CovarianceBlock, VarCorr, free_covariances
+from mixedfx.varcorr import CovarianceBlock, VarCorr, free_covariances, lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -66,8 +68,16 @@ class ParameterSpace:
         matrices = tuple(block.matrix for block in varcorr.align(self.terms).blocks)
         return Covariances(matrices, 1.0 if varcorr.sigma2 is None else varcorr.sigma2)
 
-    def gradient(self, score_matrices: tuple[Floats, ...], score_sigma2: float) -> Floats:
-        """d loglik/d phi from the matrices S_k with d loglik = tr(S_k dSigma_k)."""
+    def lambdas(self, layout: RowLayout, point: Covariances, scale: float = 1.0) -> Lambdas:
+        """The covariance factors at a point, divided by `scale`, arranged as rows are."""
+        pairs = zip(self.terms, point.matrices, strict=True)
+        return Lambdas.of(layout, {term.name: lower_factor(S) / scale for term, S in pairs})
+
+    def gradient(self, score_matrices: tuple[Floats, ...], score_sigma2: float | Floats) -> Floats:
+        """d loglik/d phi from the matrices S_k with d loglik = tr(S_k dSigma_k).
+
+        S_k may be (q, q, m) and the score of sigma^2 (m,), for m likelihoods at once: then the result is (n, m).
+        """
         g = [score_matrices[e.term][e.i, e.j] * (1 if e.i == e.j else 2) for e in self.entries]
         return np.array([*g, score_sigma2])
 

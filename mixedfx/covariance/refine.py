@@ -20,7 +20,7 @@ from mixedfx.covariance.joint_hessian import joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
 from mixedfx.covariance.krylov.search import Search, search
-from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames
+from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.result import CovarianceResult
@@ -244,8 +244,7 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
         )
     if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=5)
-    frame = varcorr.to_frame()
-    frame["se"] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    frame = standard_error_table(varcorr, covariance)
     with_sigma = varcorr.sigma2 is not None
     logdets = at.logdets
     return CovarianceResult(

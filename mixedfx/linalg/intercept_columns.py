@@ -7,6 +7,7 @@ level, m), total (m,).
 
 from __future__ import annotations
 
+from mixedfx.linalg.leverage_kernels import add_leverages
 from mixedfx.linalg.rows import inner, kernel
 
 
@@ -145,18 +146,10 @@ def rmatvec(low, high, ptr, near, codes, start, given, e, out):
 @kernel
 def leverage_sums(low, high, ptr, near, codes, start, M, e, v, Q, form, h, out):
     """As `leverage_kernels.leverage_sums`; M (J,)."""
-    columns, m, n = v.shape[1], out.shape[1], Q.shape[1]
+    columns = v.shape[1]
     for j in range(low, high):
         for r in range(ptr[j], ptr[j + 1]):
             gather(near, codes, start, r, v, form)
             for c in range(columns):
                 form[c] += e[j, c]
-            known = M[j]
-            for c in range(2 * m, columns):
-                known += form[c] * form[c]
-            for p in range(m):
-                h[p] = known + form[p] * form[m + p]
-            for k in range(n):
-                x = Q[r, k]
-                for p in range(m):
-                    out[k, p] += x * h[p]
+            add_leverages(r, M[j], form, Q, h, out)

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from mixedfx.linalg.rows import gather_columns, kernel, load, load_level
+from mixedfx.linalg.rows import gather_columns, inner, kernel, load, load_level
+
+
+@inner
+def add_leverages(r, known, form, Q, h, out):
+    """out[k, p] += h_rp Q[r, k], from z_e' M z_e (`known`) and the row's forms."""
+    m = out.shape[1]
+    for c in range(2 * m, form.shape[0]):
+        known += form[c] * form[c]
+    for p in range(m):
+        h[p] = known + form[p] * form[m + p]
+    for k in range(Q.shape[1]):
+        x = Q[r, k]
+        for p in range(m):
+            out[k, p] += x * h[p]
 
 
 @kernel
@@ -14,7 +28,7 @@ def leverage_sums(low, high, rows, M, e, v, Q, z, form, h, out):
     """
     ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
     at = values.shape[0] + own.shape[1]
-    q, columns, m, n = cols_e.shape[0], v.shape[1], out.shape[1], Q.shape[1]
+    q, columns = cols_e.shape[0], v.shape[1]
     for j in range(low, high):
         load_level(own, values.shape[0], j, z)
         for r in range(ptr[j], ptr[j + 1]):
@@ -27,11 +41,4 @@ def leverage_sums(low, high, rows, M, e, v, Q, z, form, h, out):
                     form[c] += x * e[j, i, c]
                 for k in range(q):
                     known += x * M[j, i, k] * z[cols_e[k]]
-            for c in range(2 * m, columns):
-                known += form[c] * form[c]
-            for p in range(m):
-                h[p] = known + form[p] * form[m + p]
-            for k in range(n):
-                x = Q[r, k]
-                for p in range(m):
-                    out[k, p] += x * h[p]
+            add_leverages(r, known, form, Q, h, out)

@@ -120,11 +120,12 @@ class Probes:
         return out
 
 
-def white_signs(n: int, m: int, seed: int) -> Floats:
-    """Independent signs, shape (n, m): the first columns are the same whatever m is."""
-    out = np.empty((n, m))
-    for c, child in enumerate(np.random.SeedSequence(seed).spawn(m)):
-        out[:, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
+def probe_signs(n: int, m: int, seed: int) -> Floats:
+    """What `Probes.of` takes: two sets of independent signs, shape (2, n, m); the first columns do not depend on m."""
+    out = np.empty((2, n, m))
+    for i in range(2):
+        for c, child in enumerate(np.random.SeedSequence(2 * seed + i).spawn(m)):
+            out[i, :, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
     return out
 
 

@@ -19,7 +19,7 @@ from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.threads import in_threads, thread_count
-from mixedfx.predictors import CONSTANT, Predictors
+from mixedfx.predictors import Predictors
 
 Floats = NDArray[np.float64]
 
@@ -46,15 +46,11 @@ class RandomRows:
     @classmethod
     def of(cls, predictors: Predictors, layout: RowLayout) -> RandomRows:
         """Gather what `predictors` have, in the order of `layout`."""
-        none = np.zeros(0, dtype=np.int32)
-        e = layout.eliminated.columns
-        rest = np.concatenate([none, *(block.columns for block in layout.rest)])
-        used = np.unique(np.concatenate([e, rest]))
-        used = used[used != CONSTANT]
-        number = np.full(predictors.features.shape[1] + 1, CONSTANT, dtype=np.int32)  # [CONSTANT] is last
-        number[used] = np.arange(len(used))
-        features = np.ascontiguousarray(predictors.features[:, used][layout.order])
-        return cls(layout, features, number[e], number[rest])
+        random = predictors.random_alone()
+        columns = {term.name: term.columns for term in random.terms}
+        rest = np.concatenate([np.zeros(0, dtype=np.int32), *(columns[block.name] for block in layout.rest)])
+        features = np.ascontiguousarray(random.features[layout.order])
+        return cls(layout, features, columns[layout.eliminated.name], rest)
 
     @property
     def n(self) -> int:

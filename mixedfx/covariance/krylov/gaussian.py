@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.entry_columns import entry_columns
-from mixedfx.covariance.krylov.random_parts import columns, gram, inner, random_predictors
+from mixedfx.covariance.krylov.random_parts import columns, gram, inner
 from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
 from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
@@ -27,12 +27,10 @@ from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.deflation import CoarseDirections, coarse_directions
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.intercept_operator import row_operator
-from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
-from mixedfx.linalg.probes import white_signs
+from mixedfx.linalg.probes import probe_signs
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
-from mixedfx.varcorr import lower_factor
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +73,7 @@ class KrylovProblem:
     @classmethod
     def of(cls, design: Design, *, reml: bool, probes: int, seed: int) -> KrylovProblem:
         """Sort the rows, and form the products with y and X."""
-        operator = row_operator(arrange(random_predictors(design.predictors)))
+        operator = row_operator(arrange(design.predictors.random_alone()))
         layout = operator.layout
         coefficients, residuals = least_squares(design)
         weights = np.array(design.weights)[layout.order]
@@ -91,7 +89,7 @@ class KrylovProblem:
             products=operator.rmatvec(weighted),
             cross=right.T @ weighted,
             least_squares=coefficients,
-            signs=np.array([white_signs(layout.n_rest, probes, 2 * seed + i) for i in range(2)]),
+            signs=probe_signs(layout.n_rest, probes, seed),
             n_rows=design.n_rows,
             log_weights=float(np.log(weights).sum()),
             reml=reml,
@@ -108,9 +106,7 @@ class KrylovProblem:
 
     def at(self, point: Covariances) -> KrylovPoint:
         """The likelihood at one point."""
-        names, sigma = [term.name for term in self.space.terms], np.sqrt(point.sigma2)
-        factors = {n: lower_factor(S) / sigma for n, S in zip(names, point.matrices, strict=True)}
-        lambdas = Lambdas.of(self.layout, factors)
+        lambdas = self.space.lambdas(self.layout, point, scale=float(np.sqrt(point.sigma2)))
         return KrylovPoint(self, point, eliminate(self.operator, lambdas, self.curvature, self.blocks))
 
 
@@ -203,6 +199,12 @@ class KrylovPoint:
         return self._inverse.logdets
 
     @property
+    def _degrees(self) -> int:
+        """N - p for REML, else N."""
+        problem = self.problem
+        return problem.n_rows - problem.p if problem.reml else problem.n_rows
+
+    @property
     def loglik(self) -> float:
         """(Restricted) log-likelihood with all constants."""
         return self._loglik
@@ -210,9 +212,8 @@ class KrylovPoint:
     @cached_property
     def _loglik(self) -> float:
         problem, sigma2 = self.problem, self.point.sigma2
-        degrees = problem.n_rows - problem.p if problem.reml else problem.n_rows
         value = float(self.logdets.mean()) - problem.log_weights + self._quadratic / sigma2
-        value += degrees * np.log(2 * np.pi * sigma2)
+        value += self._degrees * np.log(2 * np.pi * sigma2)
         if problem.reml:
             value -= np.linalg.slogdet(self._fixed[1])[1]
         return -0.5 * float(value)
@@ -232,18 +233,14 @@ class KrylovPoint:
         """d loglik/d phi as each probe has it, shape (n, m); they differ in the traces alone."""
         problem, sigma2 = self.problem, self.point.sigma2
         terms, matrices = problem.space.terms, self.point.matrices
-        degrees = problem.n_rows - problem.p if problem.reml else problem.n_rows
-        out = []
-        for probe in range(problem.signs.shape[2]):
-            T = [self.traces[term.name][:, :, probe] for term in terms]
-            scores = [
-                0.5 * (self.level_scores[term.name].T @ self.level_scores[term.name] - own)
-                for term, own in zip(terms, T, strict=True)
-            ]
-            random = sum(float(np.sum(S * own)) for S, own in zip(matrices, T, strict=True))
-            of_sigma = 0.5 * (self._squares / sigma2 - (degrees - random)) / sigma2
-            out.append(problem.space.gradient(tuple(scores), of_sigma))
-        return np.array(out).T
+        scores = tuple(
+            0.5 * ((g.T @ g)[:, :, None] - self.traces[name])
+            for name, g in ((term.name, self.level_scores[term.name]) for term in terms)
+        )
+        pairs = zip(terms, matrices, strict=True)
+        random = sum(np.einsum("ab,abm->m", S, self.traces[term.name]) for term, S in pairs)
+        of_sigma = 0.5 * (self._squares / sigma2 - (self._degrees - random)) / sigma2
+        return problem.space.gradient(scores, of_sigma)
 
     def gradient(self) -> Floats:
         """d loglik/d phi in the order of the parameter space."""

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.entry_columns import entry_columns
-from mixedfx.covariance.krylov.mode import Mode, RandomRows, find_mode
-from mixedfx.covariance.krylov.random_parts import random_predictors
+from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
 from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
 from mixedfx.covariance.krylov.traces import inverse_factor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
@@ -32,8 +31,7 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts
-from mixedfx.linalg.probes import white_signs
-from mixedfx.varcorr import lower_factor
+from mixedfx.linalg.probes import probe_signs
 
 Floats = NDArray[np.float64]
 
@@ -52,22 +50,22 @@ class KrylovLaplaceProblem:
         White signs of the probes, twice: shape (2, n_rest, m).
     """
 
-    rows: RandomRows
+    rows: SortedRows
     space: ParameterSpace
     response: Response
     signs: Floats
 
     @classmethod
     def of(cls, design: Design, family: Family, *, probes: int, seed: int) -> KrylovLaplaceProblem:
-        operator = row_operator(arrange(random_predictors(design.predictors)))
+        operator = row_operator(arrange(design.predictors.random_alone()))
         order, predictors = operator.layout.order, design.predictors
-        rows = RandomRows(
+        rows = SortedRows(
             operator,
             coarse_directions(operator.layout),
             predictors.X()[order],
             np.array(predictors.offset)[order],
         )
-        white = np.array([white_signs(operator.layout.n_rest, probes, 2 * seed + i) for i in range(2)])
+        white = probe_signs(operator.layout.n_rest, probes, seed)
         return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), white)
 
     @property
@@ -79,11 +77,6 @@ class KrylovLaplaceProblem:
         """Fixed effects."""
         return self.rows.X.shape[1]
 
-    def lambdas(self, point: Covariances) -> Lambdas:
-        """Covariance factors, arranged as the rows are."""
-        pairs = zip(self.space.terms, point.matrices, strict=True)
-        return Lambdas.of(self.layout, {term.name: lower_factor(S) for term, S in pairs})
-
     def near(self, other: KrylovLaplacePoint) -> KrylovLaplacePoint:
         """The likelihood at another problem's point: the same data with other probes."""
         return replace(other, problem=self)
@@ -92,7 +85,7 @@ class KrylovLaplaceProblem:
         """The likelihood at a point; the inner iterations start from u = 0."""
         layout = self.layout
         u = Parts(np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.n_rest, 1)))
-        mode = find_mode(self.rows, self.lambdas(point), self.response, u, beta, alpha)
+        mode = find_mode(self.rows, self.space.lambdas(self.layout, point), self.response, u, beta, alpha)
         return KrylovLaplacePoint(self, point, mode)
 
 
@@ -155,7 +148,7 @@ class KrylovLaplacePoint:
         beta, alpha = vector[size : size + problem.p], vector[size + problem.p :]
         if (np.diff(alpha) <= 0).any():
             return replace(self, point=point, failed=True)
-        lambdas = problem.lambdas(point)
+        lambdas = problem.space.lambdas(problem.layout, point)
         try:
             start = self._followed(vector, lambdas)
             mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
@@ -239,15 +232,12 @@ class KrylovLaplacePoint:
             Q[:, -third.size :] += _by_threshold(third.upper, third.lower, third.category, third.size)
         implied = -0.5 * self._inverse.leverage_sums(Q)
         own, T = self.level_scores, self._inverse.traces
-        probes = problem.signs.shape[2]
-        of_sigma = np.empty((space.size, probes))
-        for probe in range(probes):
-            scores = tuple(0.5 * (own[t.name].T @ own[t.name] - T[t.name][:, :, probe]) for t in space.terms)
-            of_sigma[:, probe] = space.gradient(scores, 0.0)
+        scores = tuple(0.5 * ((own[t.name].T @ own[t.name])[:, :, None] - T[t.name]) for t in space.terms)
+        of_covariances = space.gradient(scores, np.zeros(problem.signs.shape[2]))
         n = space.size - 1
-        of_sigma[:n] += implied[:n]
+        of_covariances[:n] += implied[:n]
         fixed = np.concatenate([-problem.rows.X.T @ mode.response.d1, -mode.response.alpha_slope])
-        return np.vstack([of_sigma, fixed[:, None] + implied[n:]])
+        return np.vstack([of_covariances, fixed[:, None] + implied[n:]])
 
     def gradient(self) -> Floats:
         """dL in the order of `vector`; 0 for sigma^2."""

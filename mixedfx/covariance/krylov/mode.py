@@ -31,7 +31,7 @@ MAX_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class RandomRows:
+class SortedRows:
     """What eta is made of: eta = offset + X beta + Z b, rows sorted.
 
     Attributes
@@ -66,8 +66,6 @@ class Mode:
         |u|^2 / 2.
     elimination, system
         C_bb in u.
-    steps
-        Newton steps taken.
     """
 
     u: Parts
@@ -78,11 +76,10 @@ class Mode:
     penalty: float
     elimination: Elimination
     system: ReducedSystem
-    steps: int
 
 
 def find_mode(
-    rows: RandomRows, lambdas: Lambdas, response: Response, u: Parts, beta: Floats, alpha: Floats
+    rows: SortedRows, lambdas: Lambdas, response: Response, u: Parts, beta: Floats, alpha: Floats
 ) -> Mode:
     """From `u`, with step halving.
 
@@ -97,7 +94,7 @@ def find_mode(
     if not np.isfinite(there.loss + penalty):
         raise ConvergenceError("the likelihood is not finite: linear predictors are out of range")
     system, decrement2 = None, np.inf
-    for step in range(MAX_STEPS):
+    for _ in range(MAX_STEPS):
         elimination = eliminate(operator, lambdas, there.d2)
         system = reduced_system(elimination, rows.directions, system if decrement2 < NEAR else None)
         slope = lambdas.transpose_times(operator.rmatvec(there.d1[:, None]))
@@ -106,7 +103,7 @@ def find_mode(
         known = float(np.vdot(r.e, elimination.A_inverse @ r.e))
         decrement2 = known + float(system.energy(reduced)[0])
         if decrement2 <= SETTLED:
-            return Mode(u, beta, alpha, eta, there, penalty, elimination, system, step)
+            return Mode(u, beta, alpha, eta, there, penalty, elimination, system)
         x = elimination.recover(r, system.solve(reduced, tol=min(0.1, np.sqrt(decrement2) * 0.01)).x)
         moved = operator.matvec(lambdas.times(x))[:, 0]
         promised, value, length = float(inner(r, x)[0, 0]), there.loss + penalty, 1.0

@@ -1,34 +1,14 @@
-"""Z without X: what the krylov engine multiplies with."""
+"""Products with Z'WZ, and of vectors over all random coefficients: several columns at once."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.elimination import Elimination
 from mixedfx.linalg.operator import Parts
-from mixedfx.predictors import CONSTANT, Predictors
 
 Floats = NDArray[np.float64]
-
-
-def random_predictors(predictors: Predictors) -> Predictors:
-    """The same rows without fixed effects, and with the features of random terms alone."""
-    none = np.zeros(0, dtype=np.int32)
-    used = np.unique(np.concatenate([none, *(term.columns for term in predictors.terms)]))
-    used = used[used != CONSTANT]
-    number = np.full(predictors.features.shape[1] + 1, CONSTANT, dtype=np.int32)  # [CONSTANT] is last
-    number[used] = np.arange(len(used))
-    terms = tuple(replace(term, columns=number[term.columns]) for term in predictors.terms)
-    return replace(
-        predictors,
-        features=predictors.features[:, used],
-        fixed_names=(),
-        fixed_columns=none,
-        terms=terms,
-    )
 
 
 def gram(elimination: Elimination, b: Parts) -> Parts:

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import FORMULAS, Model, model
-from scipy.linalg import hadamard
+from problems import FORMULAS, Model, model, orthogonal_signs
 
 from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.covariance.krylov import gaussian, sampled_inverse
@@ -20,13 +19,6 @@ from mixedfx.covariance.parameters import Covariances
 from mixedfx.design import Design
 
 KINDS = sorted(FORMULAS)
-
-
-def orthogonal_signs(n: int) -> np.ndarray:
-    """Two sets of signs, shape (2, n, m), all rows of both orthogonal."""
-    order = 2 ** int(np.ceil(np.log2(2 * n + 1)))
-    array = hadamard(order).astype(float)[1 : 2 * n + 1]
-    return np.array([array[:n], array[n:]])
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import FORMULAS, Model, model
-from scipy.linalg import hadamard
+from problems import FORMULAS, Model, model, orthogonal_signs
 
 from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
@@ -29,10 +28,7 @@ def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def problems(m: Model, family: str) -> tuple[KrylovLaplaceProblem, LaplaceProblem]:
     chosen = get_family(family)
     krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0)
-    n = krylov.layout.n_rest
-    order = 2 ** int(np.ceil(np.log2(2 * n + 1)))
-    array = hadamard(order).astype(float)[1 : 2 * n + 1]
-    return replace(krylov, signs=np.array([array[:n], array[n:]])), LaplaceProblem.of(m.design, chosen)
+    return replace(krylov, signs=orthogonal_signs(krylov.layout.n_rest)), LaplaceProblem.of(m.design, chosen)
 
 
 @pytest.mark.parametrize(
