@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from oracle import DenseModel
-from scipy.linalg import hadamard
 
 from mixedfx.design import Design, build_design
 from mixedfx.linalg.layout import RowLayout
@@ -115,9 +114,3 @@ def in_lower_coordinates(m: Model) -> DenseModel:
         Lambda[block, block] = np.kron(np.eye(term.grouping.n_levels), lower_factor(m.sigmas[term.name]))
     return DenseModel(dense.X, dense.Z, Lambda, dense.offset, dense.blocks)
 
-
-def orthogonal_signs(n: int) -> np.ndarray:
-    """Two sets of signs, shape (2, n, m), all rows of both orthogonal."""
-    order = 2 ** int(np.ceil(np.log2(2 * n + 1)))
-    array = hadamard(order).astype(float)[1 : 2 * n + 1]
-    return np.array([array[:n], array[n:]])

@@ -265,7 +265,7 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
             **eigenvalues,
             "engine": "krylov",
             **({} if with_sigma else {"nagq": 1}),
-            "probes": found.probes,
+            "probes": at.problem.signs.count,
             "monte_carlo_se": found.errors[: len(frame)],
             "loglik_se": 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
         },

@@ -166,6 +166,8 @@ def _convergence(result: CovarianceResult) -> list[str]:
         lines.append(
             f"all rows, with {stats['probes']} random probes: they add at most {np.nanmax(errors):.1%} of a standard "
             f"error to the covariances, and {stats['loglik_se']:.2g} to the log-likelihood"
+            if stats["loglik_se"] > 0
+            else "all rows; nothing in it is random"
         )
     if "pareto_k" in stats:
         lines[0] += f"; Pareto k {stats['pareto_k']:.2f}, {stats['evaluations']:,} evaluations"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import hadamard
 from scipy.sparse import block_diag, bsr_array, csc_array, hstack
 from scipy.sparse.linalg import splu
 
@@ -29,6 +30,55 @@ from mixedfx.linalg.pcg import CGSolution
 from mixedfx.linalg.reduced import ReducedSystem
 
 Floats = NDArray[np.float64]
+
+
+SMALL_SET = 64
+"""Complete sets of so many probes are taken although fewer were asked for: such systems are small."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSigns:
+    """Signs of +-1 for n coefficients and m probes, twice.
+
+    Everything that probes estimate is quadratic in them. So a complete set, in which the rows of both are orthogonal to
+    each other as independent signs are on average, gives the expectation itself: nothing is left to chance.
+
+    Attributes
+    ----------
+    white, more
+        Shape (n, m); `more` are those of the null directions.
+    complete
+        Whether the set is complete.
+    """
+
+    white: Floats
+    more: Floats
+    complete: bool
+
+    @classmethod
+    def of(cls, n: int, probes: int, seed: int) -> ProbeSigns:
+        """Independent signs, the first of them the same for any number of probes; or a complete set, if that is small
+        or no larger than what is asked for."""
+        size = 2 ** max(2 * n - 1, 1).bit_length()
+        if size <= max(probes, SMALL_SET):
+            array = hadamard(size, dtype=np.float64)
+            return cls(array[:n], array[n : 2 * n], True)
+        signs = np.empty((2, n, probes))
+        for own, first in zip(signs, (2 * seed, 2 * seed + 1), strict=True):
+            for c, child in enumerate(np.random.SeedSequence(first).spawn(probes)):
+                own[:, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
+        return cls(*signs, False)
+
+    @property
+    def count(self) -> int:
+        """m."""
+        return self.white.shape[1]
+
+    def settled(self, estimates: Floats) -> Floats:
+        """Each probe's estimate, in the last axis; those of a complete set are right together only, so their mean."""
+        if not self.complete:
+            return estimates
+        return np.broadcast_to(estimates.mean(axis=-1, keepdims=True), estimates.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +116,8 @@ class Probes:
     near_blocks: tuple[Floats, ...]
 
     @classmethod
-    def of(cls, system: ReducedSystem, signs: Floats, more: Floats) -> Probes:
-        """For white `signs` and `more` (for the null directions), both (n_rest, m)."""
+    def of(cls, system: ReducedSystem, signs: ProbeSigns) -> Probes:
+        """For signs of n_rest coefficients."""
         layout, space = system.reduction.operator.layout, system.coarse
         # M^-1 = R R', so that L^-T = R.
         roots = [np.linalg.cholesky(inverse) for inverse in system.inverses]
@@ -75,7 +125,7 @@ class Probes:
         logdet_M = -2.0 * sum(float(np.log(np.einsum("jaa->ja", root)).sum()) for root in roots)
         basis = _Basis.of(space)
         project, logdet_ME = _projector(layout.rest, inverse_roots, space.N, space.G @ basis.T)
-        kept = project(signs)
+        kept = project(signs.white)
         residual = _blockwise(layout.rest, [np.swapaxes(R, 1, 2) for R in inverse_roots], kept)
         near, MSB = (_blockwise(layout.rest, system.inverses, v) for v in (residual, basis.SB))
         near_blocks = tuple(
@@ -85,11 +135,11 @@ class Probes:
         return cls(
             system=system,
             residual=residual,
-            partner=space.correct(_blockwise(layout.rest, roots, signs), np.zeros_like(signs)),
+            partner=space.correct(_blockwise(layout.rest, roots, signs.white), np.zeros_like(signs.white)),
             squares=np.einsum("im,im->m", kept, kept),
             logdet_known=logdet_M + basis.logdet - logdet_ME,
             coarse=basis.B,
-            null_part=space.N @ space.solve_gram(space.N.T @ more) if len(space.gram_NG) else None,
+            null_part=space.N @ space.solve_gram(space.N.T @ signs.more) if len(space.gram_NG) else None,
             near=near,
             near_blocks=near_blocks,
         )
@@ -118,15 +168,6 @@ class Probes:
             sampled = np.einsum("jam,jbm->abm", _by_level(block, x), _by_level(block, y))
             out[block.name] = known[:, :, None] + sampled
         return out
-
-
-def probe_signs(n: int, m: int, seed: int) -> Floats:
-    """What `Probes.of` takes: two sets of independent signs, shape (2, n, m); the first columns do not depend on m."""
-    out = np.empty((2, n, m))
-    for i in range(2):
-        for c, child in enumerate(np.random.SeedSequence(2 * seed + i).spawn(m)):
-            out[i, :, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
-    return out
 
 
 @dataclass(frozen=True, eq=False)

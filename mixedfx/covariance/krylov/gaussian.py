@@ -29,7 +29,7 @@ from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
-from mixedfx.linalg.probes import probe_signs
+from mixedfx.linalg.probes import ProbeSigns
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ class KrylovProblem:
     cross
         [y X]'W[y X], shape (1 + p, 1 + p).
     signs
-        White signs of the probes, twice: shape (2, n_rest, m).
+        Of the probes, for the reduced system's coefficients.
     n_rows, log_weights
         N, and sum log w.
     """
@@ -65,7 +65,7 @@ class KrylovProblem:
     products: Parts
     cross: Floats
     least_squares: Floats
-    signs: Floats
+    signs: ProbeSigns
     n_rows: int
     log_weights: float
     reml: bool
@@ -89,7 +89,7 @@ class KrylovProblem:
             products=operator.rmatvec(weighted),
             cross=right.T @ weighted,
             least_squares=coefficients,
-            signs=probe_signs(layout.n_rest, probes, seed),
+            signs=ProbeSigns.of(layout.n_rest, probes, seed),
             n_rows=design.n_rows,
             log_weights=float(np.log(weights).sum()),
             reml=reml,

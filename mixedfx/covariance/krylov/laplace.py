@@ -31,7 +31,7 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import Parts
-from mixedfx.linalg.probes import probe_signs
+from mixedfx.linalg.probes import ProbeSigns
 
 Floats = NDArray[np.float64]
 
@@ -47,13 +47,13 @@ class KrylovLaplaceProblem:
     response
         Sorted responses.
     signs
-        White signs of the probes, twice: shape (2, n_rest, m).
+        Of the probes, for the reduced system's coefficients.
     """
 
     rows: SortedRows
     space: ParameterSpace
     response: Response
-    signs: Floats
+    signs: ProbeSigns
 
     @classmethod
     def of(cls, design: Design, family: Family, *, probes: int, seed: int) -> KrylovLaplaceProblem:
@@ -65,8 +65,8 @@ class KrylovLaplaceProblem:
             predictors.X()[order],
             np.array(predictors.offset)[order],
         )
-        white = probe_signs(operator.layout.n_rest, probes, seed)
-        return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), white)
+        signs = ProbeSigns.of(operator.layout.n_rest, probes, seed)
+        return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), signs)
 
     @property
     def layout(self) -> RowLayout:
@@ -233,7 +233,7 @@ class KrylovLaplacePoint:
         implied = -0.5 * self._inverse.leverage_sums(Q)
         own, T = self.level_scores, self._inverse.traces
         scores = tuple(0.5 * ((own[t.name].T @ own[t.name])[:, :, None] - T[t.name]) for t in space.terms)
-        of_covariances = space.gradient(scores, np.zeros(problem.signs.shape[2]))
+        of_covariances = space.gradient(scores, np.zeros(problem.signs.count))
         n = space.size - 1
         of_covariances[:n] += implied[:n]
         fixed = np.concatenate([-problem.rows.X.T @ mode.response.d1, -mode.response.alpha_slope])

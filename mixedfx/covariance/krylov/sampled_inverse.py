@@ -13,7 +13,7 @@ from mixedfx.linalg.elimination import Elimination
 from mixedfx.linalg.layout import Block, RowLayout
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.pcg import CGSolution
-from mixedfx.linalg.probes import Probes
+from mixedfx.linalg.probes import Probes, ProbeSigns
 from mixedfx.linalg.reduced import ReducedSystem
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ class SampledInverse:
     ----------
     elimination, system
         H.
-    probes, sampled
+    signs, probes, sampled
         The probes and their solutions.
     exact
         sum_j Z_j' T Z_j of small remaining factors, (q, q) each.
@@ -44,15 +44,18 @@ class SampledInverse:
 
     elimination: Elimination
     system: ReducedSystem
+    signs: ProbeSigns
     probes: Probes
     sampled: CGSolution
     exact: dict[str, Floats]
     solved: Parts
 
     @classmethod
-    def of(cls, elimination: Elimination, system: ReducedSystem, signs: Floats, rhs: Parts) -> SampledInverse:
-        """For `signs` (2, n_rest, m) and right-hand sides in u."""
-        operator, probes = elimination.operator, Probes.of(system, *signs)
+    def of(
+        cls, elimination: Elimination, system: ReducedSystem, signs: ProbeSigns, rhs: Parts
+    ) -> SampledInverse:
+        """For signs of the reduced system's coefficients and right-hand sides in u."""
+        operator, probes = elimination.operator, Probes.of(system, signs)
         small = [block for block in operator.layout.rest if block.n_levels * block.q <= FEW]
         units = np.hstack(
             [np.zeros((operator.layout.n_rest, 0)), *(_units(operator.layout, b) for b in small)]
@@ -61,14 +64,14 @@ class SampledInverse:
         if units.shape[1]:
             images = operator.reduced_product(elimination.curvature, elimination.M, units)
         weighed = elimination.lambdas.rest_transpose_times(images)
-        n, m, k = rhs.rest.shape[1], signs.shape[2], units.shape[1]
+        n, m, k = rhs.rest.shape[1], signs.count, units.shape[1]
         known = np.hstack([elimination.reduce(rhs), weighed])
         start, residual = system.coarse.split(known)
         found = system.solve_from(
             np.hstack([start, np.zeros_like(probes.residual)]),
             np.hstack([residual, probes.residual]),
             system.energy(np.hstack([known, probes.residual])),
-            tol=np.repeat([EXACT, SAMPLED], [n, k + m]),
+            tol=np.repeat([EXACT, SAMPLED, EXACT if signs.complete else SAMPLED], [n, k, m]),
         )
         exact, first = {}, 0
         for block in small:
@@ -78,12 +81,12 @@ class SampledInverse:
             exact[block.name] = np.einsum("jajb->ab", levels)
             first = own.stop
         solved = elimination.recover(rhs, found.x[:, :n])
-        return cls(elimination, system, probes, found.take(slice(n + k, None)), exact, solved)
+        return cls(elimination, system, signs, probes, found.take(slice(n + k, None)), exact, solved)
 
     @cached_property
     def logdets(self) -> Floats:
         """log|H|, shape (m,)."""
-        return self.elimination.logdet_e + self.probes.logdets(self.sampled)
+        return self.elimination.logdet_e + self.signs.settled(self.probes.logdets(self.sampled))
 
     @cached_property
     def _forms(self) -> tuple[Floats, Floats]:
@@ -98,13 +101,15 @@ class SampledInverse:
         sums, m = self.probes.level_sums(self.sampled), self.sampled.x.shape[1]
         large = {name: own for name, own in sums.items() if name not in self.exact}
         sampled = sampled_traces(self.elimination, *self._forms, large, m)
+        sampled = {name: self.signs.settled(own) for name, own in sampled.items()}
         return sampled | {name: np.repeat(own[:, :, None], m, axis=2) for name, own in self.exact.items()}
 
     def leverage_sums(self, Q: Floats) -> Floats:
         """sum_r h_r Q_rk with h_r = z_r' C_bb^-1 z_r, shape (n, m); Q (N, n)."""
         in_b, sums = self._forms
         M, operator = self.elimination.M, self.elimination.operator
-        return operator.leverage_sums(M, -M @ sums, in_b, Q, self.sampled.x.shape[1])
+        own = operator.leverage_sums(M, -M @ sums, in_b, Q, self.signs.count)
+        return self.signs.settled(own)
 
 
 def _units(layout: RowLayout, block: Block) -> Floats:

@@ -1,7 +1,6 @@
 """The krylov engine's gaussian likelihood against the exact engine's.
 
-Its estimators are quadratic in the signs of the probes, so that an orthogonal array of signs (columns of a Hadamard
-matrix), whose second moments are those of independent signs, gives their expectation exactly.
+Its estimators are quadratic in the signs of the probes, so that a complete set of them gives their expectation exactly.
 """
 
 from __future__ import annotations
@@ -10,13 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import FORMULAS, Model, model, orthogonal_signs
+from problems import FORMULAS, Model, model
 
 from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.covariance.krylov import gaussian, sampled_inverse
 from mixedfx.covariance.krylov.gaussian import KrylovProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.design import Design
+from mixedfx.linalg import probes as probing
+from mixedfx.linalg.probes import ProbeSigns
 
 KINDS = sorted(FORMULAS)
 
@@ -32,9 +33,9 @@ def problems(m: Model, reml: bool) -> tuple[KrylovProblem, GaussianProblem]:
     weights = np.random.default_rng(1).uniform(0.5, 2.0, m.design.n_rows)
     design = Design(m.design.y, weights, m.design.predictors, m.design.spec)
     krylov = KrylovProblem.of(design, reml=reml, probes=2, seed=0)
-    return replace(krylov, signs=orthogonal_signs(krylov.layout.n_rest)), GaussianProblem.of(
-        design, reml=reml
-    )
+    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0)
+    assert complete.complete
+    return replace(krylov, signs=complete), GaussianProblem.of(design, reml=reml)
 
 
 def point(m: Model) -> Covariances:
@@ -62,14 +63,16 @@ def test_expectations_are_exact(
         np.testing.assert_allclose(one.b[factor], b, rtol=1e-6, atol=1e-8)
 
 
-def test_samples_vary_as_they_say() -> None:
+def test_samples_vary_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over seeds, the mean gradient varies with the standard error that its probes have."""
+    monkeypatch.setattr(probing, "SMALL_SET", 0)
     m = model("slopes on both", 5)
     gradients, errors = [], []
     for seed in range(60):
         problem = KrylovProblem.of(m.design, reml=True, probes=16, seed=seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sampled_inverse, "FEW", 0)
+            assert not problem.signs.complete
             at = problem.at(point(m))
             gradients.append(at.gradient())
             errors.append(at.gradients().std(axis=1, ddof=1) / 4)

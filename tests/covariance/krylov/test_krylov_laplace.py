@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import FORMULAS, Model, model, orthogonal_signs
+from problems import FORMULAS, Model, model
 
 from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.families import get_family
+from mixedfx.linalg.probes import ProbeSigns
 
 FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
 
@@ -28,7 +29,8 @@ def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def problems(m: Model, family: str) -> tuple[KrylovLaplaceProblem, LaplaceProblem]:
     chosen = get_family(family)
     krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0)
-    return replace(krylov, signs=orthogonal_signs(krylov.layout.n_rest)), LaplaceProblem.of(m.design, chosen)
+    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0)
+    return replace(krylov, signs=complete), LaplaceProblem.of(m.design, chosen)
 
 
 @pytest.mark.parametrize(
