@@ -22,6 +22,8 @@ CRAWL = 15
 """Steps after which a search goes on in factors of the ranks that the covariances then have: few need so many."""
 SHORTEST = 1e-7
 """Part of a step that is no longer tried."""
+BEYOND = 0.5
+"""Slope against a step, in shares of the one along it at its start, with which it may end although the value fell."""
 BOUNDARY = 1e-6
 """Share of a variance: a step that leaves less goes to the boundary."""
 
@@ -54,6 +56,22 @@ class Optimum[P: LikelihoodPoint]:
     predicted_gain: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Highest:
+    """The highest point so far of a sampled likelihood: its value, where it is, and how far values on a way from there
+    may fall. The point itself would keep its memory."""
+
+    loglik: float
+    vector: Floats
+    noise: Callable[[Floats], float]
+
+    def allows(self, there: LikelihoodPoint, gradient: Floats, way: Floats, hidden: float) -> bool:
+        """Whether a step along `way`, which began with `gradient`, may end `there` although the value fell."""
+        if self.loglik - there.loglik > hidden + self.noise(there.vector - self.vector):
+            return False
+        return float(there.gradient() @ way) >= -BEYOND * float(gradient @ way)
+
+
 @one_blas()
 def maximise[P: LikelihoodPoint](
     start: P,
@@ -62,7 +80,7 @@ def maximise[P: LikelihoodPoint](
     with_sigma: bool = True,
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
-    noise: Callable[[P, Floats], float] | None = None,
+    noise: Callable[[P], Callable[[Floats], float]] | None = None,
     memory: int = 1,
     tol: float = 1e-10,
     max_iterations: int = 100,
@@ -70,9 +88,10 @@ def maximise[P: LikelihoodPoint](
     """Step until the predicted gain in log-likelihood is below `tol`.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
-    `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says how far
-    the log-likelihood may fall along a step from a point without meaning anything: those that are sampled are not quite
-    the integrals of their gradients. The gradient's changes over the last `memory` steps correct the average
+    `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says of a point
+    how far the log-likelihood may fall on a way from it without meaning anything: those that are sampled are not quite
+    the integrals of their gradients. It is held against the highest point so far, so that falls do not add up, and a
+    step with a fall must not lead much beyond where the gradient along it is 0. The gradient's changes over the last `memory` steps correct the average
     information: several help where that is far from the Hessian.
 
     Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
@@ -81,6 +100,7 @@ def maximise[P: LikelihoodPoint](
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
     here, evaluations, iteration = start, 1, 0
+    highest = None if noise is None else _Highest(start.loglik, start.vector, noise(start))
     phi = here.vector
     secants: list[tuple[Floats, Floats]] = []
     previous: tuple[Floats, Floats] | None = None
@@ -100,13 +120,13 @@ def maximise[P: LikelihoodPoint](
         if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
             # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
             hidden = 1e-12 * abs(here.loglik)
-            if noise is not None:
-                hidden += noise(here, step.phi - phi)
-            there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden)
+            there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden, highest)
             evaluations += tried
         if there is not None:
             previous, ascended = (phi, gradient), not may_ascend
             here, phi, iteration = there, there.vector, iteration + 1
+            if noise is not None and highest is not None and here.loglik > highest.loglik:
+                highest = _Highest(here.loglik, phi, noise(here))
         elif converged or iteration >= max_iterations or ascended:
             return Optimum(
                 here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
@@ -127,8 +147,10 @@ def _search[P: LikelihoodPoint](
     held: Sequence[int],
     refuse: Callable[[Floats], None] | None,
     hidden: float,
+    highest: _Highest | None,
 ) -> tuple[P | None, int]:
-    """A point on the way to `target` where the likelihood has risen as it should, or None; and how many were tried."""
+    """A point on the way to `target` where the likelihood has risen as it should, but for what is `hidden` by rounding
+    and what the `highest` point allows; None where there is none. And how many were tried."""
     phi = here.vector
     slope = float(gradient @ (target - phi))
     t, tried = 1.0, 0
@@ -137,7 +159,10 @@ def _search[P: LikelihoodPoint](
         if refuse is not None:
             refuse(trial)
         there, tried = moved(here, trial), tried + 1
-        if there is not None and there.loglik >= here.loglik + 1e-4 * t * slope - hidden:
+        if there is not None and (
+            there.loglik >= here.loglik + 1e-4 * t * slope - hidden
+            or (highest is not None and highest.allows(there, gradient, trial - phi, hidden))
+        ):
             return there, tried
         t *= 0.5 if t == 1.0 else 0.25
     return None, tried

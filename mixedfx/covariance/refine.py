@@ -16,7 +16,7 @@ from mixedfx.arguments import check_whole_number
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
 from mixedfx.covariance.generalized import threshold_names
-from mixedfx.covariance.joint_hessian import joint_covariance
+from mixedfx.covariance.joint_hessian import STEP, joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
 from mixedfx.covariance.krylov.search import Search, search
@@ -34,7 +34,7 @@ from mixedfx.varcorr import VarCorr
 Floats = NDArray[np.float64]
 
 HESSIAN_STEP = 0.005
-"""Of differences of the gradient, in standard errors: above what conjugate gradients leave."""
+"""Of differences of the gradient, in standard errors: above what conjugate gradients of random probes leave."""
 
 
 @one_blas()
@@ -188,7 +188,7 @@ def _refine_laplace(
 
     found = search(first, accuracy, report, with_sigma=False)
     at, space = found.optimum.at, found.optimum.at.problem.space
-    joint = joint_covariance(at, space, step=HESSIAN_STEP)
+    joint = joint_covariance(at, space, step=STEP if at.problem.signs.complete else HESSIAN_STEP)
     varcorr = space.varcorr(at.point, has_sigma=False)
     names = list(design.predictors.fixed_names)
     p = len(names)
@@ -267,7 +267,9 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
             **({} if with_sigma else {"nagq": 1}),
             "probes": at.problem.signs.count,
             "monte_carlo_se": found.errors[: len(frame)],
-            "loglik_se": 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
+            "loglik_se": 0.0
+            if at.problem.signs.complete
+            else 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
         },
         n_rows=design.n_rows,
         n_levels={t.name: t.grouping.n_levels for t in space.terms},

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.layout import RowLayout
@@ -154,11 +154,25 @@ def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSp
         SG += np.hstack(images) @ directions.combinations(reduction)
     N = null_directions(reduction.operator.layout, reduction.lambdas, directions.nestings)
     k = np.diff(N.indptr).size
-    solve_gram = splu(csc_array(N.T @ N)).solve if k else np.copy
+    solve_gram = factorised(csc_array(N.T @ N)).solve if k else np.copy
     NG = N.T @ G
     gram_NG = solve_gram(NG)
     inverse = symmetric_pseudo_inverse(G.T @ SG - NG.T @ gram_NG, DEPENDENT)
     return CoarseSpace(G, SG, N, solve_gram, gram_NG, inverse)
+
+
+def factorised(gram: csc_array) -> SuperLU:
+    """LU factors of a sparse matrix.
+
+    Raises
+    ------
+    LinAlgError
+        It is singular, or not finite.
+    """
+    try:
+        return splu(gram)
+    except RuntimeError as error:
+        raise np.linalg.LinAlgError(str(error)) from error
 
 
 def symmetric_pseudo_inverse(A: Floats, dependent: float | None = None) -> Floats:

@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.sparse import block_diag, bsr_array, csc_array, hstack
-from scipy.sparse.linalg import splu
 
-from mixedfx.linalg.deflation import DEPENDENT, CoarseSpace
+from mixedfx.linalg.deflation import DEPENDENT, CoarseSpace, factorised
 from mixedfx.linalg.lanczos import log_quadratics
 from mixedfx.linalg.layout import Block
 from mixedfx.linalg.pcg import CGSolution
@@ -32,8 +31,8 @@ from mixedfx.linalg.reduced import ReducedSystem
 Floats = NDArray[np.float64]
 
 
-SMALL_SET = 64
-"""Complete sets of so many probes are taken although fewer were asked for: such systems are small."""
+COMPLETE_WORK = 2**22
+"""Rows times probes up to which a complete set is taken although fewer were asked for: a second of work for a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +55,11 @@ class ProbeSigns:
     complete: bool
 
     @classmethod
-    def of(cls, n: int, probes: int, seed: int) -> ProbeSigns:
-        """Independent signs, the first of them the same for any number of probes; or a complete set, if that is small
-        or no larger than what is asked for."""
+    def of(cls, n: int, probes: int, seed: int, *, n_rows: int) -> ProbeSigns:
+        """Independent signs, the first of them the same for any number of probes; or a complete set, if that is little
+        work with so many rows, or no larger than what is asked for."""
         size = 2 ** max(2 * n - 1, 1).bit_length()
-        if size <= max(probes, SMALL_SET):
+        if size <= max(probes, COMPLETE_WORK // n_rows):
             array = hadamard(size, dtype=np.float64)
             return cls(array[:n], array[n : 2 * n], True)
         signs = np.empty((2, n, probes))
@@ -213,13 +212,13 @@ def _projector(
         return lambda v: v - Q @ (Q.T @ v), logdet
     whitened = csc_array(_block_diagonal(inverse_roots) @ hstack([N, csc_array(G)]))
     gram = csc_array(whitened.T @ whitened)
-    lu = splu(gram)
+    lu = factorised(gram)
     return lambda v: v - whitened @ lu.solve(whitened.T @ v), _logdet(gram)
 
 
 def _logdet(gram: csc_array) -> float:
     """log|gram|, positive definite."""
-    return float(np.log(np.abs(splu(gram).U.diagonal())).sum())
+    return float(np.log(np.abs(factorised(gram).U.diagonal())).sum())
 
 
 def _by_level(block: Block, V: Floats) -> Floats:

@@ -10,9 +10,16 @@ import pytest
 
 import mixedfx as mfx
 from mixedfx.errors import DataError, SettingError
+from mixedfx.linalg import probes as probing
 
 GAUSSIAN = "y ~ 1 + x + (1 + x | user) + (1 | item)"
 BINARY = "y ~ 1 + x + (1 | user) + (1 | item)"
+
+
+@pytest.fixture(autouse=True)
+def _few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for data as small as here, where a complete set of probes would be no work."""
+    monkeypatch.setattr(probing, "COMPLETE_WORK", 0)
 
 
 def crossed(family: str, formula: str = BINARY, seed: int = 0) -> pd.DataFrame:
@@ -122,6 +129,28 @@ def test_a_variance_of_zero_is_found_and_left() -> None:
     back = mfx.refine_covariance(formula, data.assign(y=data.y + (data.g % 3)), found)
     assert back.boundary == ()
     assert back.varcorr["g"].iloc[0, 0] > 0.3
+
+
+@pytest.mark.parametrize("family", ["gaussian", "bernoulli", "cumulative"])
+def test_nothing_is_left_to_chance_with_few_other_levels(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    data = mfx.datasets.load_verbagg()
+    data["score"] = data["resp"].cat.codes.astype(float)
+    response = {"gaussian": "score", "bernoulli": "r2", "cumulative": "resp"}[family]
+    formula = f"{response} ~ 1 + Anger + (1 + situ | id) + (1 | item)"
+    exact = mfx.learn_covariance(formula, data, family=family)
+    start = mfx.VarCorr.from_frame(exact.varcorr.to_frame().assign(vcov=lambda frame: 1.3 * frame["vcov"]))
+    found, again = (mfx.refine_covariance(formula, data, start, family=family, seed=s) for s in (1, 2))
+    assert found.standard_errors.equals(again.standard_errors)
+    assert found.stats["loglik_se"] == 0
+    assert (found.stats["monte_carlo_se"] == 0).all()
+    assert found.loglik == pytest.approx(exact.loglik, abs=1e-5)
+    off = (found.standard_errors["vcov"] - exact.standard_errors["vcov"]).abs()
+    assert (off < 1e-3 * exact.standard_errors["se"]).all()
+    np.testing.assert_allclose(found.standard_errors["se"], exact.standard_errors["se"], rtol=2e-3)
+    assert "nothing in it is random" in str(found.summary())
 
 
 def test_one_factor(gaussian: pd.DataFrame) -> None:

@@ -89,7 +89,7 @@ class KrylovProblem:
             products=operator.rmatvec(weighted),
             cross=right.T @ weighted,
             least_squares=coefficients,
-            signs=ProbeSigns.of(layout.n_rest, probes, seed),
+            signs=ProbeSigns.of(layout.n_rest, probes, seed, n_rows=design.n_rows),
             n_rows=design.n_rows,
             log_weights=float(np.log(weights).sum()),
             reml=reml,

@@ -65,7 +65,7 @@ class KrylovLaplaceProblem:
             predictors.X()[order],
             np.array(predictors.offset)[order],
         )
-        signs = ProbeSigns.of(operator.layout.n_rest, probes, seed)
+        signs = ProbeSigns.of(operator.layout.n_rest, probes, seed, n_rows=design.n_rows)
         return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), signs)
 
     @property

@@ -21,6 +21,8 @@ FIRST_PROBES = 8
 MOST_PROBES = 256
 TOLERANCE = 1e-6
 """Log-likelihood that a further step may promise: then the estimates are within 0.002 of their standard errors."""
+COMPLETE_TOLERANCE = 1e-8
+"""The same where a complete set of probes leaves nothing to chance."""
 MEMORY = 8
 """Steps that correct Laplace's average information, which is far from the Hessian."""
 
@@ -60,7 +62,9 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
         space = at.problem.space
         optimum = climb(at, with_sigma=with_sigma)
         information = optimum.information
-        errors = monte_carlo_errors(optimum.at.gradients(), information)
+        errors = np.zeros(len(information))
+        if not at.problem.signs.complete:
+            errors = monte_carlo_errors(optimum.at.gradients(), information)
         se = np.sqrt(np.diag(entry_covariance(optimum, space)))
         relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
         found = Search(optimum, probes, errors, relative)
@@ -70,16 +74,22 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
         probes = min(max(probes_for(accuracy, relative, probes), 2 * probes), MOST_PROBES)
 
 
+def _noise(point: KrylovPoint | KrylovLaplacePoint) -> Callable[[Floats], float]:
+    gradients, logdets = point.gradients(), point.logdets
+    return lambda way: change_error(gradients, logdets, way)
+
+
 def climb[P: (KrylovPoint, KrylovLaplacePoint)](
-    at: P, *, with_sigma: bool, tol: float = TOLERANCE, held: Sequence[int] = ()
+    at: P, *, with_sigma: bool, tol: float | None = None, held: Sequence[int] = ()
 ) -> Optimum[P]:
     """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`."""
+    complete = at.problem.signs.complete
     return maximise(
         at,
         at.problem.space,
         with_sigma=with_sigma,
         held=held,
-        noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
+        noise=None if complete else _noise,
         memory=1 if with_sigma else MEMORY,
-        tol=tol,
+        tol=(COMPLETE_TOLERANCE if complete else TOLERANCE) if tol is None else tol,
     )

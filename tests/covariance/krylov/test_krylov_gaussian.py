@@ -33,7 +33,7 @@ def problems(m: Model, reml: bool) -> tuple[KrylovProblem, GaussianProblem]:
     weights = np.random.default_rng(1).uniform(0.5, 2.0, m.design.n_rows)
     design = Design(m.design.y, weights, m.design.predictors, m.design.spec)
     krylov = KrylovProblem.of(design, reml=reml, probes=2, seed=0)
-    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0)
+    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0, n_rows=1)
     assert complete.complete
     return replace(krylov, signs=complete), GaussianProblem.of(design, reml=reml)
 
@@ -65,7 +65,7 @@ def test_expectations_are_exact(
 
 def test_samples_vary_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over seeds, the mean gradient varies with the standard error that its probes have."""
-    monkeypatch.setattr(probing, "SMALL_SET", 0)
+    monkeypatch.setattr(probing, "COMPLETE_WORK", 0)
     m = model("slopes on both", 5)
     gradients, errors = [], []
     for seed in range(60):

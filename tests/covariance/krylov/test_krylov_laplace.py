@@ -29,7 +29,7 @@ def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def problems(m: Model, family: str) -> tuple[KrylovLaplaceProblem, LaplaceProblem]:
     chosen = get_family(family)
     krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0)
-    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0)
+    complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0, n_rows=1)
     return replace(krylov, signs=complete), LaplaceProblem.of(m.design, chosen)
 
 
