@@ -113,4 +113,3 @@ def in_lower_coordinates(m: Model) -> DenseModel:
         block = dense.blocks[term.name]
         Lambda[block, block] = np.kron(np.eye(term.grouping.n_levels), lower_factor(m.sigmas[term.name]))
     return DenseModel(dense.X, dense.Z, Lambda, dense.offset, dense.blocks)
-

@@ -91,8 +91,8 @@ def maximise[P: LikelihoodPoint](
     `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says of a point
     how far the log-likelihood may fall on a way from it without meaning anything: those that are sampled are not quite
     the integrals of their gradients. It is held against the highest point so far, so that falls do not add up, and a
-    step with a fall must not lead much beyond where the gradient along it is 0. The gradient's changes over the last `memory` steps correct the average
-    information: several help where that is far from the Hessian.
+    step with a fall must not lead much beyond where the gradient along it is 0. The gradient's changes over the last
+    `memory` steps correct the average information: several help where that is far from the Hessian.
 
     Where steps crawl or fail, the search goes on in factors of the covariances before the next one (see `ascend`).
 
@@ -109,6 +109,8 @@ def maximise[P: LikelihoodPoint](
     ascended = not may_ascend
     while True:
         gradient, information = here.gradient(), here.average_information()
+        if not (np.isfinite(gradient).all() and np.isfinite(information).all()):
+            raise np.linalg.LinAlgError("the score is not finite")
         if previous is not None:
             secants.append((phi - previous[0], previous[1] - gradient))
         model = _with_secants(information, secants[-memory:])

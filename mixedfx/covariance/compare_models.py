@@ -13,12 +13,15 @@ from scipy.stats import chi2
 from mixedfx.covariance.fingerprints import FINGERPRINTS
 from mixedfx.covariance.fit_again import check_same_data
 from mixedfx.covariance.likelihood import fit_gaussian
+from mixedfx.covariance.refine import refine_covariance
 from mixedfx.covariance.result import CovarianceResult, check_fit
 from mixedfx.design import build_design
 from mixedfx.errors import ConvergenceWarning, SettingError
 
 NOTHING = 1e-6
 """A statistic of 0 to the accuracy of the log-likelihoods."""
+CHANCE = 3.0
+"""Monte Carlo standard errors that a difference may be made of: few probes know theirs badly themselves."""
 
 
 def compare_models(
@@ -47,7 +50,9 @@ def compare_models(
           parameters;
         * ``p_boundary``: the same p-value where the test asks for a single variance of 0 (with its covariances), NaN
           elsewhere. A variance cannot be negative, so that `p` is too large there, and the statistic's distribution
-          is an equal mixture of chi-squared on r and r + 1 degrees of freedom, r being the number of its covariances.
+          is an equal mixture of chi-squared on r and r + 1 degrees of freedom, r being the number of its covariances;
+        * ``chisq_se``: only where fits were refined by random probes: Monte Carlo standard error of `chisq`, and of the
+          differences of AIC and BIC to the row before.
 
         The tests are right for nested models; whether models are nested is for the caller to know.
 
@@ -60,7 +65,8 @@ def compare_models(
     Warns
     -----
     ConvergenceWarning
-        A model has a lower likelihood than one that it contains (by the names of their parameters).
+        A model has a lower likelihood than one that it contains (by the names of their parameters); or two models, of
+        which one was refined by random probes, differ by no more than these leave open.
 
     References
     ----------
@@ -107,7 +113,38 @@ def compare_models(
     )
     tests = [(np.nan, np.nan, np.nan, np.nan), *(_test(small, large) for small, large in pairwise(own))]
     table[["chisq", "df", "p", "p_boundary"]] = np.array(tests)
+    if any(map(_monte_carlo_error, own)):
+        table["chisq_se"] = [np.nan, *(2.0 * _of_difference(small, large) for small, large in pairwise(own))]
+        _warn_of_chance(table)
     return table
+
+
+def _monte_carlo_error(fit: CovarianceResult) -> float:
+    """Standard error of the log-likelihood, 0 unless random probes are behind it."""
+    return float(fit.stats.get("loglik_se", 0.0))
+
+
+def _of_difference(small: CovarianceResult, large: CovarianceResult) -> float:
+    """As of independent probes: with the same seed the two errors may cancel in part."""
+    return float(np.hypot(_monte_carlo_error(small), _monte_carlo_error(large)))
+
+
+def _warn_of_chance(table: pd.DataFrame) -> None:
+    """Of adjacent models that differ by no more than their Monte Carlo error."""
+    names, errors = table.index.tolist(), table["chisq_se"].to_numpy()
+    criteria = {"the likelihood-ratio test": "deviance", "AIC": "AIC", "BIC": "BIC"}
+    differences = {said: np.diff(table[column].to_numpy()) for said, column in criteria.items()}
+    for i, error in enumerate(errors[1:]):
+        unsure = [said for said, apart in differences.items() if abs(apart[i]) <= CHANCE * error]
+        if error > 0 and unsure:
+            apart = abs(differences["the likelihood-ratio test"][i])
+            warnings.warn(
+                f"{', '.join(unsure)} cannot tell {names[i]} and {names[i + 1]} apart: their deviances differ by "
+                f"{apart:.3g}, with a Monte Carlo standard error of {error:.2g}. Refine them with a smaller accuracy=, "
+                "which takes more probes, or fit them by learn_covariance where memory allows",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
 
 def _test(small: CovarianceResult, large: CovarianceResult) -> tuple[float, float, float, float]:
@@ -185,7 +222,9 @@ def _warn_of_a_fall(own: Sequence[CovarianceResult], labels: Sequence[str]) -> N
     for small in range(len(own)):
         for large in range(small + 1, len(own)):
             fall = own[small].loglik - own[large].loglik
-            if fall > NOTHING * max(abs(own[small].loglik), 1.0) and _contains(own[large], own[small]):
+            hidden = NOTHING * max(abs(own[small].loglik), 1.0)
+            hidden += CHANCE * _of_difference(own[small], own[large])
+            if fall > hidden and _contains(own[large], own[small]):
                 warnings.warn(
                     f"{labels[large]} contains {labels[small]}, but its log-likelihood is {fall:.3g} lower: it was not "
                     "maximised, and tests with it say nothing. Fit it again from another start, or simplify it",
@@ -219,4 +258,6 @@ def _by_likelihood(fit: CovarianceResult, label: str, data: object, weights: obj
             "data of the fits"
         )
     check_same_data(fit, design)
+    if fit.stats.get("engine") == "krylov":  # there may be no memory for the other one
+        return refine_covariance(fit.formula, data, fit, method="ml", weights=weights)
     return fit_gaussian(design, reml=False, start=fit.varcorr)

@@ -16,15 +16,16 @@ from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
+from mixedfx.covariance.inverse_information import standard_errors
 from mixedfx.covariance.joint_hessian import JointCovariance, joint_covariance
 from mixedfx.covariance.laplace import LaplacePoint, LaplaceProblem
 from mixedfx.covariance.likelihood import boundary_names, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
-from mixedfx.covariance.response import Evaluation
+from mixedfx.covariance.response import Evaluation, Response
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.covariance.stopped import why_stopped, why_without_bound
+from mixedfx.covariance.stopped import why_of_columns, why_stopped, why_without_bound
 from mixedfx.design import Design
 from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, MixedfxError
 from mixedfx.families import Family, get_family
@@ -97,7 +98,7 @@ def laplace_optimum(
     try:
         laplace = _maximise(_start(problem, start, fixed_start, names), problem)
     except (ConvergenceError, np.linalg.LinAlgError) as error:
-        raise _explained(error, problem, names) from error
+        raise explained(error, design, problem.response, problem.rows.X, problem.rows.offset) from error
     return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
 
 
@@ -126,32 +127,34 @@ def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: 
 
 def _warn_of_separation(at: LaplacePoint, names: Sequence[str]) -> None:
     """Where some fixed effects tell the outcomes of some rows, and grew until that made no difference any more."""
-    apart = _separated(at.problem, at.mode.response, names)
+    apart = _separated(at.problem.rows.X, at.problem.response, at.mode.response, names)
     if apart:
         warnings.warn(separation_reason(apart), ConvergenceWarning, stacklevel=5)
 
 
-def _explained(error: Exception, problem: LaplaceProblem, names: Sequence[str]) -> MixedfxError:
-    """What to raise where no likelihood could be computed: as a rule fixed effects have no finite estimate."""
-    rows = problem.rows
-    apart = _separated(
-        problem, fixed_effects_fit(rows.X, rows.offset, problem.response, settled=0.0).response, names
-    )
+def explained(
+    error: Exception, design: Design, response: Response, X: Floats, offset: Floats
+) -> MixedfxError:
+    """What to raise where no likelihood could be computed: as a rule fixed effects have no finite estimate.
+
+    `response`, `X` and `offset` are in one order of the rows.
+    """
+    without = fixed_effects_fit(X, offset, response, settled=0.0).response
+    apart = _separated(X, response, without, design.predictors.fixed_names)
     if apart:
         return DataError(separation_reason(apart))
     if isinstance(error, MixedfxError):
         return error
-    return ConvergenceError(
-        f"the likelihood could not be computed ({error}); scale the features, or use fewer"
-    )
+    reason = why_of_columns(design) or "Scale the features, or use fewer"
+    return ConvergenceError(f"the likelihood could not be computed ({error}). {reason}")
 
 
-def _separated(problem: LaplaceProblem, response: Evaluation, names: Sequence[str]) -> tuple[str, ...]:
+def _separated(X: Floats, response: Response, there: Evaluation, names: Sequence[str]) -> tuple[str, ...]:
     """Fixed effects without a finite estimate, where the rows have this curvature."""
-    border = response.border
-    upper = border.upper if border.size else response.d2[:0]
-    curvature = Curvature(response.d2, upper, border.category, border.gap)
-    return separated(list(problem.rows.X.T), curvature, problem.response.weights, names)
+    border = there.border
+    upper = border.upper if border.size else there.d2[:0]
+    curvature = Curvature(there.d2, upper, border.category, border.gap)
+    return separated(list(X.T), curvature, response.weights, names)
 
 
 def _start(
@@ -209,7 +212,7 @@ def _result(
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)
     _warn_of_separation(at, names)
-    errors = np.sqrt(np.maximum(np.diag(covariance.fixed), 0.0))
+    errors = standard_errors(covariance.fixed)
     return CovarianceResult(
         formula=design.spec.formula,
         family=problem.response.family.name,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
+from mixedfx.covariance.inverse_information import known_inverse
 from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
@@ -30,9 +31,9 @@ class JointCovariance:
     ----------
     entries
         Of the free covariance entries in the order of the space (delta method), shape (n, n); NaN for the entries of
-        a singular block.
+        a singular block, and where the Hessian says nothing.
     fixed
-        Of (beta, alpha), shape (p + m, p + m).
+        Of (beta, alpha), shape (p + m, p + m); NaN where the Hessian says nothing.
     smallest_eigenvalue, largest_eigenvalue
         Of minus the Hessian, scaled to a unit diagonal: the smallest is not above 0 where the point is no maximum.
     """
@@ -76,11 +77,14 @@ def joint_covariance(
     unit = 1.0 / np.sqrt(scale)
     scaled = H * np.outer(unit, unit)
     eigenvalues = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
-    covariance = np.linalg.pinv(scaled, hermitian=True) * np.outer(unit, unit)
+    covariance, unknown = known_inverse(scaled)
+    covariance *= np.outer(unit, unit)
     entries = J @ covariance[:n_theta, :n_theta] @ J.T
     full = [all(L[j, j] > 0 for j in range(len(L))) for L in theta.factors]
-    lost = np.array([not full[e.term] for e in space.entries], dtype=bool)
-    entries[lost, :] = entries[:, lost] = np.nan
-    return JointCovariance(
-        entries, covariance[n_theta:, n_theta:], float(eigenvalues[0]), float(eigenvalues[-1])
+    lost = np.array([not full[e.term] for e in space.entries], dtype=bool) | J[:, unknown[:n_theta]].any(
+        axis=1
     )
+    entries[lost, :] = entries[:, lost] = np.nan
+    fixed = covariance[n_theta:, n_theta:]
+    fixed[unknown[n_theta:], :] = fixed[:, unknown[n_theta:]] = np.nan
+    return JointCovariance(entries, fixed, float(eigenvalues[0]), float(eigenvalues[-1]))

@@ -15,6 +15,7 @@ from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.determined import check_features, check_fixed_effects, refusing_zero
 from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.gaussian import GaussianPoint, GaussianProblem
+from mixedfx.covariance.inverse_information import inverse_information, standard_errors
 from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.moments import equal_shares, rough_estimates
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats, scaled_eigenvalues
@@ -178,13 +179,13 @@ def ranef_frames(terms: tuple[RandomTerm, ...], b: Mapping[str, Floats]) -> dict
 
 def standard_error_table(varcorr: VarCorr, covariance: Floats) -> pd.DataFrame:
     """The frame of `varcorr` with the standard errors ``se`` that the entries' sampling covariance, (n, n), has."""
-    return varcorr.to_frame().assign(se=np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+    return varcorr.to_frame().assign(se=standard_errors(covariance))
 
 
 def entry_covariance[P: LikelihoodPoint](optimum: Optimum[P], space: ParameterSpace) -> Floats:
     """Sampling covariance of the entries, shape (n, n), from the average information.
 
-    NaN for entries of a singular block, and for those of which the data say nothing.
+    NaN for entries of a singular block, and for those of which the data, to working precision, say nothing.
     """
     own = slice(space.size)
     phi, information = optimum.phi[own], optimum.information[own, own]
@@ -196,7 +197,7 @@ def entry_covariance[P: LikelihoodPoint](optimum: Optimum[P], space: ParameterSp
     inside = np.array([not singular[e.term] for e in space.entries] + [True])
     inside &= ~undetermined(space, phi, optimum.gradient[own], information)
     covariance = np.full((space.size, space.size), np.nan)
-    covariance[np.ix_(inside, inside)] = np.linalg.pinv(information[np.ix_(inside, inside)], hermitian=True)
+    covariance[np.ix_(inside, inside)] = inverse_information(information[np.ix_(inside, inside)])
     return covariance
 
 

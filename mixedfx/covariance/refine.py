@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from dataclasses import replace
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from mixedfx.arguments import check_whole_number
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
-from mixedfx.covariance.generalized import threshold_names
+from mixedfx.covariance.generalized import LARGEST_LINK, explained, threshold_names
+from mixedfx.covariance.inverse_information import standard_errors
 from mixedfx.covariance.joint_hessian import STEP, joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
@@ -23,9 +25,11 @@ from mixedfx.covariance.krylov.search import Search, search
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.response import Response
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.stopped import out_of_proportion, why_of_columns, why_stopped, why_without_bound
 from mixedfx.design import Design, build_design
-from mixedfx.errors import ConvergenceWarning, DataError, SettingError
+from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, SettingError
 from mixedfx.families import Family, get_family
 from mixedfx.linalg.blas import one_blas
 from mixedfx.progress import Report, reporter
@@ -35,6 +39,11 @@ Floats = NDArray[np.float64]
 
 HESSIAN_STEP = 0.005
 """Of differences of the gradient, in standard errors: above what conjugate gradients of random probes leave."""
+
+
+ELSEWHERE = "Refine from other covariances, or use fewer random coefficients"
+MORE_PROBES = "That is less than the random probes leave open: a smaller accuracy= takes more of them"
+UNBOUNDED = "Nothing in the data limits it. Take the term out, or merge levels"
 
 
 @one_blas()
@@ -82,6 +91,9 @@ def refine_covariance(
     ------
     MixedfxError
         The formula, the data or a setting cannot be used; the message says why and what to do.
+    ConvergenceError
+        The covariances to start from, or those where the search ended, are out of all proportion, or the likelihood
+        cannot be computed.
 
     References
     ----------
@@ -109,12 +121,13 @@ def refine_covariance(
     design = build_design(formula, data, family=chosen, weights=weights, na=na)
     for term in design.predictors.terms:
         check_features(design, term)
+    _check_start(design, start)
     with reporter(progress) as report:
         if chosen.name == "gaussian":
             _check_rows(design)
-            result = _refine_gaussian(design, start, method == "reml", accuracy, seed, report)
+            result = _refine_gaussian(design, start, method == "reml", float(accuracy), seed, report)
         else:
-            result = _refine_laplace(design, chosen, start, accuracy, seed, report)
+            result = _refine_laplace(design, chosen, start, float(accuracy), seed, report)
     return replace(result, stats={**result.stats, "seconds": time.perf_counter() - began})
 
 
@@ -130,7 +143,7 @@ def _check_method(method: str | None, family: Family) -> str:
 
 
 def _check_accuracy(accuracy: object) -> None:
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy < 1:
+    if isinstance(accuracy, bool) or not isinstance(accuracy, Real) or not 0 < float(accuracy) < 1:
         raise SettingError(
             f"accuracy is {accuracy!r}, but must be a number between 0 and 1: the wanted Monte Carlo error of each "
             "covariance, relative to the standard deviations"
@@ -148,6 +161,22 @@ def _check_rows(design: Design) -> None:
             )
 
 
+def _to_explain(design: Design) -> float:
+    """Variance that random coefficients can be there for."""
+    if design.spec.family != "gaussian":
+        return LARGEST_LINK
+    return float(np.var(design.y - design.predictors.offset))
+
+
+def _check_start(design: Design, start: VarCorr) -> None:
+    matrices = [block.matrix for block in start.align(design.predictors.terms).blocks]
+    if reason := out_of_proportion(design, matrices, _to_explain(design)):
+        raise ConvergenceError(
+            f"refining cannot start from these covariances: {reason}. Are they of the same response and features, in "
+            "the same units? Start from those that learn_covariance finds on a subsample"
+        )
+
+
 def _refine_gaussian(
     design: Design, start: VarCorr, reml: bool, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
@@ -155,7 +184,11 @@ def _refine_gaussian(
         problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
         return problem.at(problem.space.from_varcorr(start) if near is None else near.point)
 
-    found = search(first, accuracy, report, with_sigma=True)
+    try:
+        found = search(first, accuracy, report, with_sigma=True)
+    except np.linalg.LinAlgError as error:
+        reason = why_of_columns(design) or ELSEWHERE
+        raise ConvergenceError(f"the likelihood could not be computed ({error}). {reason}") from error
     optimum = found.optimum
     at, space = optimum.at, optimum.at.problem.space
     covariance = entry_covariance(optimum, space)
@@ -186,7 +219,12 @@ def _refine_laplace(
         point = Covariances(problem.space.from_varcorr(start).matrices, 1.0)
         return problem.at(point, without.beta, without.alpha)
 
-    found = search(first, accuracy, report, with_sigma=False)
+    try:
+        found = search(first, accuracy, report, with_sigma=False)
+    except (ConvergenceError, np.linalg.LinAlgError) as error:
+        response = Response.of(design, family, np.arange(design.n_rows))
+        X, offset = design.predictors.X(), np.array(design.predictors.offset)
+        raise explained(error, design, response, X, offset) from error
     at, space = found.optimum.at, found.optimum.at.problem.space
     joint = joint_covariance(at, space, step=STEP if at.problem.signs.complete else HESSIAN_STEP)
     varcorr = space.varcorr(at.point, has_sigma=False)
@@ -209,7 +247,7 @@ def _refine_laplace(
     if not len(at.alpha):
         return result
     edges = threshold_names(design)
-    errors = np.sqrt(np.maximum(np.diag(joint.fixed)[p:], 0.0))
+    errors = standard_errors(joint.fixed)[p:]
     return replace(
         result,
         thresholds=pd.Series(at.alpha, index=edges, name="thresholds"),
@@ -230,12 +268,24 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
 ) -> CovarianceResult:
     optimum, at = found.optimum, found.optimum.at
     space, names = at.problem.space, list(design.predictors.fixed_names)
-    why = ""
-    if not optimum.converged:
-        why = (
-            f"the likelihood was not maximised: a further step promises {optimum.predicted_gain:.2g} more. Start from "
-            "other covariances, or centre and scale the features of the random terms"
+    loglik_se, with_sigma = _loglik_se(at), varcorr.sigma2 is not None
+    matrices, to_explain = at.point.matrices, _to_explain(design)
+    if reason := out_of_proportion(design, matrices, to_explain):
+        raise ConvergenceError(
+            f"the likelihood has no maximum: {why_of_columns(design) or reason + '. ' + UNBOUNDED}"
         )
+    # As in stage 1: Laplace's approximation can have a maximum where the likelihood itself rises for ever.
+    why = "" if with_sigma else why_without_bound(design, matrices, to_explain)
+    if not optimum.converged:
+        why = why_stopped(
+            design,
+            matrices,
+            optimum.predicted_gain,
+            to_explain=to_explain,
+            sigma2=varcorr.sigma2,
+            remedy=MORE_PROBES if loglik_se > optimum.predicted_gain else ELSEWHERE,
+        )
+    if why:
         varcorr = replace(varcorr, freezable=False, why=why)
     elif found.relative > accuracy:
         why = (
@@ -245,15 +295,13 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
     if why:
         warnings.warn(why, ConvergenceWarning, stacklevel=5)
     frame = standard_error_table(varcorr, covariance)
-    with_sigma = varcorr.sigma2 is not None
-    logdets = at.logdets
     return CovarianceResult(
         formula=design.spec.formula,
         family=design.spec.family,
         method=method,
         varcorr=varcorr,
         fixef=pd.Series(at.beta, index=names, name="fixef"),
-        fixef_se=pd.Series(np.sqrt(np.maximum(np.diag(fixed), 0.0)), index=names, name="fixef_se"),
+        fixef_se=pd.Series(standard_errors(fixed.to_numpy()), index=names, name="fixef_se"),
         ranef=ranef_frames(space.terms, at.b),
         standard_errors=frame,
         varcorr_covariance=covariance,
@@ -267,11 +315,16 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
             **({} if with_sigma else {"nagq": 1}),
             "probes": at.problem.signs.count,
             "monte_carlo_se": found.errors[: len(frame)],
-            "loglik_se": 0.0
-            if at.problem.signs.complete
-            else 0.5 * float(logdets.std(ddof=1)) / math.sqrt(len(logdets)),
+            "loglik_se": loglik_se,
         },
         n_rows=design.n_rows,
         n_levels={t.name: t.grouping.n_levels for t in space.terms},
         fixef_covariance=fixed,
     )
+
+
+def _loglik_se(at: KrylovPoint | KrylovLaplacePoint) -> float:
+    """Monte Carlo standard error of the log-likelihood."""
+    if at.problem.signs.complete:
+        return 0.0
+    return 0.5 * float(at.logdets.std(ddof=1)) / math.sqrt(len(at.logdets))

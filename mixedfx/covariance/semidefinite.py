@@ -34,6 +34,8 @@ TO_BOUNDARY = 0.95
 """Share of the way to the boundary that a step along the central path takes at most."""
 SINGULAR = 1e-14
 """Least eigenvalue, on the scale of the diagonal, of a matrix with some room."""
+LEAST_ROOM = 1e-12
+"""Standard errors of a variance that are too few to begin from inside the cone."""
 LEAST_INFORMATION = 1e-12
 """Least information on a variance with a negative score, relative to its square; of a fit that is not exact it is about
 1 over the number of levels."""
@@ -308,9 +310,15 @@ class _Cone:
         )
 
     def start(self) -> Floats:
-        """A step to the inside of the cone: up by a standard error in every variance whose block is singular."""
+        """A step to the inside of the cone: up by a standard error in every variance whose block is singular, or small
+        beyond what the barrier can be computed of."""
         d = np.zeros(len(self.free))
         singular = {part.term for part in self.parts if not _is_inside(part.matrix)}
+        singular |= {
+            entry.term
+            for a, entry in enumerate(self.space.entries)
+            if _is_variance(entry) and self.phi[a] < LEAST_ROOM * self.units[a]
+        }
         for a, index in enumerate(self.free):
             if index < len(self.space.entries):
                 entry = self.space.entries[index]

@@ -60,13 +60,13 @@ class ProbeSigns:
         work with so many rows, or no larger than what is asked for."""
         size = 2 ** max(2 * n - 1, 1).bit_length()
         if size <= max(probes, COMPLETE_WORK // n_rows):
-            array = hadamard(size, dtype=np.float64)
+            array = hadamard(size).astype(np.float64)
             return cls(array[:n], array[n : 2 * n], True)
         signs = np.empty((2, n, probes))
         for own, first in zip(signs, (2 * seed, 2 * seed + 1), strict=True):
             for c, child in enumerate(np.random.SeedSequence(first).spawn(probes)):
                 own[:, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
-        return cls(*signs, False)
+        return cls(signs[0], signs[1], False)
 
     @property
     def count(self) -> int:

@@ -14,6 +14,7 @@ from scipy.stats import chi2
 
 import mixedfx as mfx
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.linalg import probes as probing
 
 ANOVA = json.loads((goldens.FOLDER / "anova" / "anova.json").read_text())
 
@@ -129,3 +130,45 @@ def test_a_larger_model_that_was_not_maximised_is_named() -> None:
     # Of models that do not contain each other either may be the better one.
     apart = ml("Reaction ~ 1 + (1 + Days | Subject)", data)
     mfx.compare_models(small, replace(apart, loglik=small.loglik - 0.5))
+
+
+@pytest.fixture(scope="module")
+def refined() -> list[CovarianceResult]:
+    """Of nested models, the larger one with a fixed effect that means nothing; by 8 probes, so that much is open."""
+    rng = np.random.default_rng(2)
+    n = 4000
+    data = pd.DataFrame({"g": rng.integers(0, 300, n), "h": rng.integers(0, 250, n), "x": rng.normal(size=n)})
+    data["z"] = rng.normal(size=n)
+    data["y"] = rng.normal(size=300)[data["g"]] + rng.normal(size=250)[data["h"]] + rng.normal(size=n)
+    data["y"] += 0.5 * data["z"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "COMPLETE_WORK", 0)
+        fits = []
+        for fixed, seed in (("1", 1), ("x", 2), ("x + z", 3)):
+            start = ml(f"y ~ {fixed} + (1 | g) + (1 | h)", data)
+            formula = f"y ~ {fixed} + (1 | g) + (1 | h)"
+            fits.append(mfx.refine_covariance(formula, data, start, method="ml", accuracy=0.1, seed=seed))
+        fits.append(mfx.refine_covariance(formula, data, fits[-1], accuracy=0.1, seed=seed))
+        again = mfx.compare_models(fits[1], fits[3], data=data)  # REML: fitted again, by probes as well
+    assert again["chisq_se"].iloc[1] > 0
+    return fits
+
+
+def test_differences_that_random_probes_leave_open(refined: list[CovarianceResult]) -> None:
+    nothing, noise, signal, _ = refined
+    error = 2 * np.hypot(nothing.stats["loglik_se"], noise.stats["loglik_se"])
+    with pytest.warns(
+        mfx.errors.ConvergenceWarning, match="cannot tell null and noise apart.* smaller accuracy="
+    ):
+        table = mfx.compare_models(nothing, noise, names=["null", "noise"])
+    assert table["chisq_se"].iloc[1] == pytest.approx(error)
+    table = mfx.compare_models(noise, signal)  # nothing to warn of
+    assert table["chisq"].iloc[1] > 10 * table["chisq_se"].iloc[1]
+
+
+def test_exact_fits_have_no_such_column() -> None:
+    data = goldens.data("sleepstudy")
+    table = mfx.compare_models(
+        ml("Reaction ~ 1 + (1 | Subject)", data), ml("Reaction ~ Days + (1 | Subject)", data)
+    )
+    assert "chisq_se" not in table

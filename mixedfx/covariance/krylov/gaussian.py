@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.entry_columns import entry_columns
 from mixedfx.covariance.krylov.random_parts import columns, gram, inner
-from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
+from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
 from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
@@ -266,7 +266,8 @@ class KrylovPoint:
         weighted[:n, n] = weighted[n, :n] = inner(a, own)[:, 0] / sigma2
         weighted[n, n] = self._squares / sigma2**2
         rhs = lambdas.transpose_times(h)
-        x = self._system.solve(elimination.reduce(rhs), tol=SAMPLED).x
+        tol = EXACT if problem.signs.complete else SAMPLED
+        x = self._system.solve(elimination.reduce(rhs), tol=tol).x
         solved = elimination.recover(rhs, x)
         left = weighted - inner(rhs, solved)
         of_X = columns(problem.products, slice(1, None))

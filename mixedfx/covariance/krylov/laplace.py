@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
-from mixedfx.covariance.krylov.sampled_inverse import SAMPLED, SampledInverse
+from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
 from mixedfx.covariance.krylov.traces import inverse_factor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
@@ -210,7 +210,8 @@ class KrylovLaplacePoint:
         if border.size:
             weighted[:, -border.size :] = border.dense()
         rhs = lambdas.transpose_times(operator.rmatvec(weighted))
-        x = mode.system.solve(mode.elimination.reduce(rhs), tol=SAMPLED).x
+        tol = EXACT if problem.signs.complete else SAMPLED
+        x = mode.system.solve(mode.elimination.reduce(rhs), tol=tol).x
         taken = lambdas.times(mode.elimination.recover(rhs, x))
         direct -= operator.matvec(taken)
         n = a.rest.shape[1]

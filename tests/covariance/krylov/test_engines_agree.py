@@ -1,8 +1,8 @@
 """Every model of R's golden files by both engines: what probes and conjugate gradients find is the exact optimum.
 
-Starting values are covariances of a quarter of the rows, or twice those of all rows where these are few. Differences are
-held to what the result says of its Monte Carlo error, which as the standard deviation of a mean of m probes is Student's
-t with m - 1 degrees of freedom: one of 40,000 is beyond the limit by chance.
+Starting values are covariances of a quarter of the rows, or twice those of all rows where these are few. Differences
+are held to what the result says of its Monte Carlo error, in units of which the mean of m probes is off by Student's t
+with m - 1 degrees of freedom: one of 40,000 is beyond the limit by chance.
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""Sampling covariances from informations, and no standard error where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+NOTHING = 1e-14
+"""Share of the largest eigenvalue, times the dimension, below which information is rounding."""
+INVOLVED = 1e-3
+"""Share of a parameter in a direction without information from which on its standard error is not known."""
+
+
+def inverse_information(information: Floats) -> Floats:
+    """`known_inverse` with NaN for the parameters that the information says nothing of."""
+    covariance, lost = known_inverse(information)
+    covariance[lost, :] = covariance[:, lost] = np.nan
+    return covariance
+
+
+def known_inverse(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Pseudo-inverse of a symmetric matrix, scaled to a unit diagonal first, and which parameters it is not known of.
+
+    Those are the ones that a direction involves in which the information is 0 or negative, but for rounding: there the
+    sampling variance is not 0 but unbounded.
+    """
+    n = len(information)
+    if not n:
+        return information.copy(), np.zeros(0, dtype=bool)
+    size = np.abs(np.diag(information))
+    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
+    known = values > n * NOTHING * max(values[-1], 0.0)
+    covariance = (vectors[:, known] / values[known]) @ vectors[:, known].T * np.outer(unit, unit)
+    return covariance, (np.abs(vectors[:, ~known]) > INVOLVED).any(axis=1)
+
+
+def standard_errors(covariance: Floats) -> Floats:
+    """Roots of the diagonal, shape (n,); NaN where that is not above 0."""
+    variances = np.diag(covariance)
+    return np.sqrt(np.where(variances > 0, variances, np.nan))
