@@ -77,11 +77,9 @@ def sampled_designs(
         As `build_design` and `Subsample.plan`.
     """
     parsed = parse_formula(formula)
-    if subsample.target_se is None and (weights is None or isinstance(weights, str)):
-        nodes = (*parsed.variables.values(), *parsed.fixed.offsets, parsed.response)
-        learn = frozenset().union(*map(functions_of, nodes)) & STATEFUL_CALLS
-        source = None if learn else ParquetRows.of(data)
-        if source is not None and source.n_rows:
+    if weights is None or isinstance(weights, str):
+        source = read_in_parts(parsed, data, subsample)
+        if source is not None:
             return _of_parquet(parsed, source, subsample, family, weights, na)
     design = build_design(formula, data, family=family, weights=weights, na=na)
     groupings = [term.grouping for term in design.predictors.terms]
@@ -90,6 +88,14 @@ def sampled_designs(
         row_weights = np.ones(design.n_rows) if is_constant(design.weights) else design.weights
         ratios = variance_ratios(np.asarray(design.y, dtype=np.float64), row_weights, groupings)
     return _InMemory(subsample.plan(groupings, ratios), design)
+
+
+def read_in_parts(formula: Formula, data: object, subsample: Subsample) -> ParquetRows | None:
+    """`data` opened, where they are Parquet files of which a subsample need not read all rows; else None."""
+    nodes = (*formula.variables.values(), *formula.fixed.offsets, formula.response)
+    learn = frozenset().union(*map(functions_of, nodes)) & STATEFUL_CALLS
+    source = None if learn or subsample.target_se is not None else ParquetRows.of(data)
+    return source if source is not None and source.n_rows else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -32,6 +32,7 @@ import pandas as pd
 
 from mixedfx.errors import SettingError
 from mixedfx.jsonable import jsonable
+from mixedfx.parquet_rows import ParquetRows
 
 RECORD = "step.json"
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "formulaic", "numba", "jax", "numpyro", "arviz")
@@ -101,6 +102,15 @@ def hash_frame(frame: pd.DataFrame) -> str:
         order = [list(column.cat.categories), bool(column.cat.ordered)] if coded else None
         columns.append([str(name), str(column.dtype), order, hashlib.sha256(rows.tobytes()).hexdigest()])
     return digest(columns)
+
+
+def hash_parquet(source: ParquetRows, columns: Sequence[str]) -> str:
+    """A hash of the same of some columns of Parquet files, read a part at a time."""
+    hashes = {name: hashlib.sha256() for name in columns}
+    for _, part in source.parts(columns):
+        for name in part:
+            hashes[str(name)].update(hash_frame(part).encode())
+    return digest([[name, own.hexdigest()] for name, own in hashes.items()])
 
 
 def write_folder(folder: Path, write: Callable[[Path], None], record: StepRecord) -> StepRecord:

@@ -23,6 +23,8 @@ def _covariances(results: RunResults) -> list[str]:
     covariance = results.covariance
     fits = {id(fit): fit for fit in covariance.fits.values()} or {0: covariance}
     sizes = " and ".join(f"{fit.n_rows:,}" for fit in fits.values())
+    if covariance.replicates:
+        sizes = f"{len(covariance.replicates)} replicates with {covariance.n_rows:,} together"
     of = f"{results.manifest.data['rows']:,} rows"
     lines = [f"Covariances by {covariance.method.upper()} from {sizes} of {of}:", *_entries(covariance)]
     if results.refined is not None:

@@ -51,8 +51,12 @@ class SubsampleTable(Table):
     n_rows: Count | None = None
     n_levels: Count | None = None
     fraction: Fraction | None = None
+    target_se: Fraction | None = None
+    """Wanted standard error of the variances relative to them, from which the size is planned."""
     factor: str | None = None
     stratify: bool = False
+    replicates: Count = 1
+    """Subsamples of this size; their covariances are averaged, and the spread between them is reported."""
     seed: int | None = None
     """The job's seed where not given."""
 

@@ -162,7 +162,7 @@ class _Run:
         self._record()
         data = steps.read_data(job)
         held = 0 if data.holdout is None else len(data.holdout)
-        about = {"source": data.source, "hash": data.hash, "rows": len(data.train), "held_out": held}
+        about = {"source": data.source, "hash": data.hash, "rows": data.n_rows, "held_out": held}
         self._record(data=about)
         self._keep(data=data)
         model = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedfx.covariance.averaged import SPREAD
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.report import Section, Table, facts_of, render, show, table_of
 from mixedfx.pipeline.results import RunResults
@@ -109,7 +110,11 @@ def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
     frame = covariance.standard_errors
     rows = _entries(frame)
     facts: dict[str, Any] = {"method": covariance.method.upper()}
-    if covariance.fits:
+    if covariance.replicates:
+        facts["means of"] = (
+            f"{len(covariance.replicates)} replicates with {covariance.n_rows:,} rows together"
+        )
+    elif covariance.fits:
         sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
         rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
     else:
@@ -129,6 +134,7 @@ def _entries(frame: pd.DataFrame) -> pd.DataFrame:
             "with": frame["var2"].fillna("").astype(str),
             "variance or covariance": frame["vcov"].astype(float),
             "standard error": frame["se"].astype(float),
+            **({"from the spread of replicates": frame[SPREAD].astype(float)} if SPREAD in frame else {}),
             **{label: frame[name] for name, label in INTERVAL.items() if name in frame},
             "sd or correlation": frame["sdcor"].astype(float),
         }
@@ -298,8 +304,10 @@ def _factors(coefficients: CoefficientsResult) -> Table:
 
 def _subsample(results: RunResults) -> Table:
     strategy = "" if results.job.subsample is None else results.job.subsample.strategy
+    replicated = any(draw.replicate for draw in results.draws)
     rows = [
         {
+            **({"replicate": draw.replicate + 1} if replicated else {}),
             "to learn": draw.factor or "all covariances",
             "drawn": f"levels of {draw.sampled}" if draw.sampled else DRAWN.get(strategy, "rows"),
             "rows": draw.n_rows,

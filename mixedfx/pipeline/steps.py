@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,15 @@ import pandas as pd
 import mixedfx as mfx
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.saved import file_names
-from mixedfx.design import build_design
 from mixedfx.errors import DataError, NotFreezableError
+from mixedfx.families import get_family
 from mixedfx.formula.formula import parse_formula
-from mixedfx.frames import read_columns
-from mixedfx.pipeline.artefacts import hash_frame, write_json
+from mixedfx.frames import check_columns, read_columns
+from mixedfx.pipeline.artefacts import hash_frame, hash_parquet, write_json
 from mixedfx.pipeline.config import Job
 from mixedfx.pipeline.report import Plot, words
 from mixedfx.progress import Report
+from mixedfx.sampled_design import read_in_parts, sampled_designs
 from mixedfx.subsample import Draw
 
 if TYPE_CHECKING:
@@ -39,18 +41,31 @@ class JobData:
 
     Attributes
     ----------
-    train, holdout
-        Frames; `holdout` is None where the job holds nothing out.
+    n_rows
+        Rows that are fitted.
+    holdout
+        Rows held out, None where the job holds nothing out.
     source
         Where the data came from, in words.
     hash
         SHA-256 of the columns used, before the split.
+    columns
+        Those used.
+    where
+        The rows that are fitted, or the Parquet files that hold them and from which stage 1 reads its subsample.
     """
 
-    train: pd.DataFrame
+    n_rows: int
     holdout: pd.DataFrame | None
     source: str
     hash: str
+    columns: tuple[str, ...]
+    where: pd.DataFrame | str
+
+    @cached_property
+    def train(self) -> pd.DataFrame:
+        """The rows that are fitted, in memory."""
+        return self.where if isinstance(self.where, pd.DataFrame) else read_columns(self.where, self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +97,22 @@ class CheckOutcome:
 def read_data(job: Job) -> JobData:
     """Read the columns that the formula and the weights name, and hold rows out where the job says so."""
     formula = parse_formula(job.formula)
-    columns = [*formula.response_columns, *formula.columns, *([job.weights] if job.weights else [])]
+    named = [*formula.response_columns, *formula.columns, *([job.weights] if job.weights else [])]
+    columns = tuple(dict.fromkeys(named))
     if job.data.dataset is not None:
         packaged = {"insteval": mfx.datasets.load_insteval, "verbagg": mfx.datasets.load_verbagg}
         data, source = packaged[job.data.dataset](), f"packaged data set {job.data.dataset}"
     else:
         assert job.data.path is not None  # config: one of the two is given
         data, source = job.data.path, job.data.path
+        if job.subsample is not None and job.data.holdout is None:
+            files = read_in_parts(formula, data, job.subsample.build(job.seed))
+            if files is not None:
+                check_columns(columns, files.dataset.schema.names)
+                return JobData(files.n_rows, None, source, hash_parquet(files, columns), columns, data)
     frame = read_columns(data, columns)
     if job.data.holdout is None:
-        return JobData(frame, None, source, hash_frame(frame))
+        return JobData(len(frame), None, source, hash_frame(frame), columns, frame)
     n = round(job.data.holdout * len(frame))
     if not 0 < n < len(frame):
         raise DataError(
@@ -100,22 +121,28 @@ def read_data(job: Job) -> JobData:
         )
     order = np.random.default_rng(job.seed).permutation(len(frame))
     train, holdout = frame.iloc[np.sort(order[n:])], frame.iloc[np.sort(order[:n])]
-    return JobData(train, holdout, source, hash_frame(frame))
+    return JobData(len(train), holdout, source, hash_frame(frame), columns, train)
 
 
 def draw_subsample(job: Job, data: JobData) -> tuple[Draw, ...]:
     """The rows that stage 1 learns from; none for a job without ``[subsample]``, which uses all."""
     if job.subsample is None:
         return ()
-    design = build_design(job.formula, data.train, family=job.family, weights=job.weights, na=job.na)
-    return job.subsample.build(job.seed).plan([term.grouping for term in design.predictors.terms])
+    return sampled_designs(
+        job.formula,
+        data.where,
+        job.subsample.build(job.seed),
+        family=get_family(job.family),
+        weights=job.weights,
+        na=job.na,
+    ).draws
 
 
 def learn(job: Job, data: JobData, report: Report) -> CovarianceResult:
     """Stage 1."""
     return mfx.learn_covariance(
         job.formula,
-        data.train,
+        data.where,
         family=job.family,
         weights=job.weights,
         na=job.na,
@@ -218,13 +245,17 @@ def draw_plots(comparison: Comparison) -> tuple[Plot, ...]:
 
 def save_subsample(draws: tuple[Draw, ...], folder: Path) -> None:
     """One Parquet file of row numbers a draw, and ``draws.json`` with the rest."""
-    files = file_names("rows-", [draw.factor or "all" for draw in draws], ".parquet")
+    files = file_names("rows-", [_draw_name(draw) for draw in draws], ".parquet")
     rest: list[dict[str, Any]] = []
     for draw in draws:
-        name = files[draw.factor or "all"]
+        name = files[_draw_name(draw)]
         pd.DataFrame({"row": draw.rows}).to_parquet(folder / name)
         rest.append({**vars(draw), "rows": name})
     write_json(folder / "draws.json", rest)
+
+
+def _draw_name(draw: Draw) -> str:
+    return (draw.factor or "all") + (f"-{draw.replicate + 1}" if draw.replicate else "")
 
 
 def load_subsample(folder: Path) -> tuple[Draw, ...]:

@@ -162,3 +162,14 @@ def test_files_that_are_no_job(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingError, match=r"bytes\.toml is not valid TOML"):
         load_job(tmp_path / "bytes.toml")
+
+
+def test_a_planned_size_and_replicates() -> None:
+    job = parse_job({**MODEL, "subsample": {"target_se": 0.1, "replicates": 3}})
+    assert job.subsample is not None
+    sample = job.subsample.build(job.seed)
+    assert (sample.target_se, sample.replicates, sample.n_rows) == (0.1, 3, None)
+    with pytest.raises(SettingError, match=r"subsample: .*n_rows and target_se both give the size"):
+        parse_job({**MODEL, "subsample": {"target_se": 0.1, "n_rows": 100}})
+    with pytest.raises(SettingError, match=r"subsample\.replicates = 0"):
+        parse_job({**MODEL, "subsample": {"replicates": 0}})

@@ -10,6 +10,8 @@ import pytest
 
 import mixedfx as mfx
 from mixedfx.errors import SettingError
+from mixedfx.frames import read_columns
+from mixedfx.pipeline import steps
 from mixedfx.pipeline.config import Job, parse_job
 from mixedfx.pipeline.runner import run_job
 
@@ -104,3 +106,39 @@ def test_refined_covariances_are_stage_twos(job: Job, data: pd.DataFrame, tmp_pa
 def test_refine_wants_its_table(job: Job, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"no table \[refine\]"):
         run_job(job, tmp_path / "run", until="refine")
+
+
+def test_replicates_of_a_planned_size(job: Job, data: pd.DataFrame, tmp_path: Path) -> None:
+    table = {"strategy": "levels", "factor": "user", "target_se": 0.6, "replicates": 2}
+    tables = {"formula": FORMULA, "seed": 2, "data": {"path": job.data.path}, "subsample": table}
+    results = run_job(parse_job(tables), tmp_path / "run", until="covariance")
+    covariance = mfx.learn_covariance(FORMULA, data, subsample=mfx.Subsample(**table, seed=2), seed=2)
+    assert results.covariance is not None
+    pd.testing.assert_frame_equal(results.covariance.standard_errors, covariance.standard_errors, rtol=1e-10)
+    assert [draw.replicate for draw in results.draws] == [0, 1]
+    assert all(draw.n_levels["user"] < 60 for draw in results.draws)
+    rows = [fit.rows for fit in covariance.replicates]
+    assert all(np.array_equal(draw.rows, own) for draw, own in zip(results.draws, rows, strict=True))
+    again = run_job(parse_job(tables), tmp_path / "run", resume=True)
+    assert again.manifest.steps["subsample"].reused
+    assert [len(draw.rows) for draw in again.draws] == [len(draw.rows) for draw in results.draws]
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "2 replicates with" in report
+    assert "from the spread of replicates" in report
+
+
+def test_stage_one_of_a_job_reads_its_sample_alone(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Parquet files, where nothing is held out; the rows and the result are those of data in memory."""
+    whole: list[object] = []
+
+    def counted(data: object, columns: tuple[str, ...]) -> pd.DataFrame:
+        whole.append(data)
+        return read_columns(data, columns)
+
+    monkeypatch.setattr(steps, "read_columns", counted)
+    run_job(job, tmp_path / "run", until="covariance")
+    assert not whole
+    run_job(job, tmp_path / "run", resume=True)
+    assert len(whole) == 1
