@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mixedfx.checks.sampling_error import difference_errors
 from mixedfx.checks.stage_normal import random_terms
+from mixedfx.checks.stage_one import StageOne, every_fit
+from mixedfx.covariance.averaged import independent_replicates
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.varcorr import RESIDUAL, VarCorr
 
 if TYPE_CHECKING:
     from mixedfx.checks.full_data import FullData
     from mixedfx.checks.stage_normal import StageNormal
-    from mixedfx.checks.stage_one import StageOne
     from mixedfx.coefficients.result import CoefficientsResult
     from mixedfx.covariance.result import CovarianceResult
     from mixedfx.linalg.layout import RowLayout
@@ -69,7 +70,10 @@ def covariance_table(
         errors2 = _errors(full.standard_errors)
         table["se_full"] = [errors2.get(key, np.nan) for key in keys]
         table.loc[[key not in errors2 for key in keys], ["full", "full_sdcor"]] = np.nan
-        table["error"] = difference_errors(table, full.varcorr, fits, second)
+        independent = independent_replicates(cov.replicates) if cov.replicates else {}
+        table["error"] = difference_errors(
+            table, full.varcorr, every_fit(cov, coef, fits), second, independent
+        )
         difference = table["full"] - table["frozen"]
         table["z"] = (difference / table["error"]).where(difference != 0, 0.0)
         table["contribution"] = np.maximum(table["contribution"], _contributions(full.varcorr, space, layout))

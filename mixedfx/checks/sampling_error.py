@@ -10,7 +10,7 @@ of two such estimates is mostly noise where the stages share most of the levels,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,11 @@ LEAST_SHARE = 0.05**2
 
 
 def difference_errors(
-    table: pd.DataFrame, varcorr: VarCorr, fits: Mapping[str, StageOne], second: StageNormal
+    table: pd.DataFrame,
+    varcorr: VarCorr,
+    fits: Mapping[str, Sequence[StageOne]],
+    second: StageNormal,
+    independent: Mapping[str, float],
 ) -> Floats:
     """Standard deviation of (full-data estimate - frozen) by chance, for each row of the covariance table.
 
@@ -41,34 +45,55 @@ def difference_errors(
         Covariances at which the information is taken: the full-data estimate, because a variance that chance made small
         in the subsample has a standard error that is too small as well.
     fits, second
-        Both stages.
+        Both stages; of the first all fits that a factor's covariance is the mean of.
+    independent
+        Factor -> how many of these fits count in the mean's variance, where it is not one: replicates share levels.
 
     Notes
     -----
+    The estimate from all rows is efficient, so that Var(full - mean) = Var(mean) - Var(full) for the mean of replicates
+    as for one sample.
+
     Where stage 1's rows are not known, its whole standard error is taken, as if the full data knew all; where the
     frozen covariances are not stage 1's, that of the full data.
     """
     variance = table["se1"].to_numpy(dtype=float) ** 2
     aligned = varcorr.align(second.terms.values())
     everything = second.explained
-    normals = {id(first.normal): first.normal for first in fits.values() if first.normal is not None}
-    for factor, first in fits.items():
-        own, full = None if first.normal is None else first.normal.explained[factor], everything[factor]
-        if own is not None and full is not None:
+    for factor, firsts in fits.items():
+        own = [None if first.normal is None else first.normal.explained[factor] for first in firsts]
+        full, known = everything[factor], [blocks for blocks in own if blocks is not None]
+        if len(known) == len(own) and full is not None:
             space = ParameterSpace.of((second.terms[factor],))
             L = second.factor_matrix(factor)
             change = aligned.block(factor).matrix - L @ L.T
-            mine, rest = (entry_variances(blocks.at(change), space) for blocks in (own, full))
+            each = [entry_variances(blocks.at(change), space) for blocks in known]
+            mine = np.mean(each, axis=0) / independent.get(factor, 1.0)
+            rest = entry_variances(full.at(change), space)
             variance[(table["grp"] == factor).to_numpy()] = np.maximum(mine - rest, LEAST_SHARE * mine)
-    if normals and varcorr.sigma2 is not None:
-        largest = max(normals.values(), key=lambda normal: normal.n_rows)
-        mine = residual_variance(largest, varcorr.sigma2)
+    if varcorr.sigma2 is not None:
+        each = _residual_variances(fits, varcorr.sigma2)
         rest = residual_variance(second, varcorr.sigma2)
-        if mine is not None and rest is not None:
+        if each and rest is not None:
+            mine = float(np.mean(each)) / len(each)
             variance[(table["grp"] == RESIDUAL).to_numpy()] = max(mine - rest, LEAST_SHARE * mine)
     frozen_elsewhere = ~np.isclose(table["stage1"], table["frozen"], rtol=1e-6)
     unknown = frozen_elsewhere | ~np.isfinite(variance)
     return np.where(unknown, table["se_full"], np.sqrt(variance))
+
+
+def _residual_variances(fits: Mapping[str, Sequence[StageOne]], sigma2: float) -> list[float]:
+    """Of each replicate's largest fit; none where one of them is not known."""
+    out = []
+    for replicate in zip(*fits.values(), strict=True):
+        normals = [first.normal for first in replicate if first.normal is not None]
+        if not normals:
+            return []
+        variance = residual_variance(max(normals, key=lambda normal: normal.n_rows), sigma2)
+        if variance is None:
+            return []
+        out.append(variance)
+    return out
 
 
 def entry_variances(blocks: Explained, space: ParameterSpace) -> Floats:

@@ -55,6 +55,23 @@ def stage_one_fits(cov: CovarianceResult, coef: CoefficientsResult) -> dict[str,
     return out
 
 
+def every_fit(
+    cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne]
+) -> dict[str, tuple[StageOne, ...]]:
+    """All fits that a factor's covariance was read from: one a replicate, or the one in `fits`."""
+    if not cov.replicates:
+        return {factor: (first,) for factor, first in fits.items()}
+    made = {id(first.result): first for first in fits.values()}
+    out: dict[str, tuple[StageOne, ...]] = {}
+    for factor in fits:
+        own = [replicate.fits.get(factor, replicate) for replicate in cov.replicates]
+        for fit in own:
+            if id(fit) not in made:
+                made[id(fit)] = _stage_one(fit, coef)
+        out[factor] = tuple(made[id(fit)] for fit in own)
+    return out
+
+
 def largest_fit(fits: Mapping[str, StageOne]) -> StageOne:
     """The one with most rows, which stands for stage 1 where one has to."""
     return max(fits.values(), key=lambda first: first.result.n_rows)

@@ -40,12 +40,7 @@ def average(replicates: Sequence[CovarianceResult]) -> CovarianceResult:
     largest = max(replicates, key=lambda result: result.n_rows)
     R = len(replicates)
     varcorr = _mean([result.varcorr for result in replicates])
-    levels = {
-        factor: pd.Index([]).append([result.ranef[factor].index for result in replicates]).nunique()
-        for factor in largest.ranef
-    }
-    each = {f: float(np.mean([len(result.ranef[f]) for result in replicates])) for f in largest.ranef}
-    independent = {f: min(max(levels[f] / each[f], 1.0), R) for f in levels}
+    levels, independent = _all_levels(replicates), independent_replicates(replicates)
     frame = varcorr.to_frame()
     n = np.array([independent.get(group, float(R)) for group in frame["grp"]])
     frame["se"] = np.sqrt(np.mean(_entries(replicates, "se") ** 2, axis=0) / n)
@@ -66,6 +61,23 @@ def average(replicates: Sequence[CovarianceResult]) -> CovarianceResult:
         rows=None,
         replicates=tuple(replicates),
     )
+
+
+def independent_replicates(replicates: Sequence[CovarianceResult]) -> dict[str, float]:
+    """Factor -> how many samples of its levels the replicates are worth: J'/J, as `average` has it."""
+    R = len(replicates)
+    return {
+        factor: min(max(n / float(np.mean([len(own.ranef[factor]) for own in replicates])), 1.0), R)
+        for factor, n in _all_levels(replicates).items()
+    }
+
+
+def _all_levels(replicates: Sequence[CovarianceResult]) -> dict[str, int]:
+    """Factor -> number of its levels that are in any replicate."""
+    return {
+        factor: pd.Index([]).append([own.ranef[factor].index for own in replicates]).nunique()
+        for factor in replicates[0].ranef
+    }
 
 
 def excess_spread(result: CovarianceResult) -> pd.Series:
