@@ -296,7 +296,10 @@ def compare_stages(
     full = full_data_estimate(cov, coef, second, data, refined, chosen)
     covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)
     largest = largest_fit(fits)
-    held_out = None if holdout is None else score_holdout(coef, holdout, largest, data)
+    held_out = None
+    if holdout is not None:
+        varcorr = None if isinstance(full, str) else full.varcorr
+        held_out = score_holdout(coef, holdout, largest, data, varcorr)
     predictive = predictive_checks(coef, data)
     same = refined is None and len(coef.mixture.components) == 1
     findings = (

@@ -145,6 +145,8 @@ def _consequences(full: FullData, thresholds: Thresholds) -> list[Finding]:
     for factor, move in full.moves.items():
         status = grade(move, thresholds.coefficients, 0.0, thresholds)
         says = f"refining Sigma would move the coefficients of {factor} by {move:.2g} of their standard deviations"
+        if wrong := full.shrinkage.get(factor):
+            says += f": {'; '.join(map(str, wrong))}"
         remedy = "" if status == "ok" else REFINE
         limit = thresholds.coefficients[0]
         findings.append(

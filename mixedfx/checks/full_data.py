@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixedfx.checks.fisher_step import fisher_step
 from mixedfx.checks.full_likelihood import FullLikelihood
+from mixedfx.checks.shrinkage import Shrinkage, wrong_shrinkage
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.covariance.likelihood import entry_covariance, standard_error_table
 from mixedfx.design import Design, build_design
@@ -52,8 +53,10 @@ class FullData:
     distance
         Largest distance of stage 2's conditional modes from those of a direct solution at the same covariances, in
         their standard deviations; None where stage 2 mixes several draws of Sigma.
+    shrinkage
+        Factor -> the levels that the frozen covariances shrink too much or too little.
     why
-        Why the last three are None; empty where they are there.
+        Why the gain, the moves and the distance are None; empty where they are there.
     """
 
     source: str
@@ -62,6 +65,7 @@ class FullData:
     loglik_gain: float | None = None
     moves: Mapping[str, float] | None = None
     distance: float | None = None
+    shrinkage: Mapping[str, tuple[Shrinkage, ...]] = field(default_factory=dict)
     why: str = ""
 
 
@@ -101,7 +105,11 @@ def full_data_estimate(
     if coef.family == "gaussian" and len(coef.mixture.components) == 1:
         off = (_in_sds(coef.ranef[f].to_numpy() - frozen.b[f], sd) for f, sd in sds.items())
         distance = max(float(np.abs(values).max()) for values in off)
-    return FullData(source, varcorr, errors, at.loglik - frozen.loglik, moves, distance)
+    shrinkage = {
+        t.name: wrong_shrinkage(frozen.b[t.name], at.b[t.name], t.grouping.counts(), t.names)
+        for t in design.predictors.terms
+    }
+    return FullData(source, varcorr, errors, at.loglik - frozen.loglik, moves, distance, shrinkage)
 
 
 def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullData:

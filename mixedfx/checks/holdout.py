@@ -15,9 +15,10 @@ from mixedfx.checks import rivals
 from mixedfx.checks.finding import Finding, Status, skipped
 from mixedfx.checks.remedies import HOLDOUT, REFINE, SAME_DATA
 from mixedfx.checks.scored_rows import Prediction, ScoredRows, scorable_sample
-from mixedfx.checks.thresholds import Thresholds
+from mixedfx.checks.thresholds import Thresholds, grade
 from mixedfx.errors import DataError
 from mixedfx.families import get_family
+from mixedfx.varcorr import VarCorr
 
 if TYPE_CHECKING:
     from mixedfx.checks.stage_one import StageOne
@@ -31,7 +32,12 @@ RIVALS = {
     "stage1": ("log score - that of stage 1", "stage 1", SAME_DATA),
     "unshrunk": ("log score - that without shrinkage", "effects that are not shrunk", REFINE),
 }
+REFINED = "log score - that with the covariances of all rows"
 """Statistic, name in words, and what to do where stage 2 loses."""
+
+
+SAME = 1e-6
+"""Log score a row that is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,9 @@ class HeldOut:
     ----------
     scores
         Indexed by "log score" (mean log predictive density of a row; larger is better) and "RMSE" or, for two outcomes,
-        "Brier score" (smaller is better) and "AUC" (larger is better); columns stage2, stage1, fixed_only, unshrunk
-        (NaN where one could not be had), difference (stage2 - fixed_only), error (of the difference; log score only).
+        "Brier score" (smaller is better) and "AUC" (larger is better). Columns: stage2, stage1, fixed_only, unshrunk,
+        refined (stage 2 at the covariances of all rows); NaN where one could not be had; difference (stage2 -
+        fixed_only), error (of the difference; log score only).
     n_rows
         Rows scored.
     unknown
@@ -52,7 +59,8 @@ class HeldOut:
         Rows that cannot be scored: they hold a category of a fixed effect, or of the response, that stage 2 did not
         have.
     gains
-        "fixed_only", "stage1", "unshrunk" -> mean of the rows' log scores less this one's, and its standard error.
+        "fixed_only", "stage1", "unshrunk", "refined" -> mean of the rows' log scores less this one's, and its standard
+        error.
     """
 
     scores: pd.DataFrame
@@ -63,7 +71,11 @@ class HeldOut:
 
 
 def score_holdout(
-    coef: CoefficientsResult, holdout: object, first: StageOne | None = None, data: object = None
+    coef: CoefficientsResult,
+    holdout: object,
+    first: StageOne | None = None,
+    data: object = None,
+    refined: VarCorr | None = None,
 ) -> HeldOut:
     """Score predictions of held-out rows; rows with missing values are left out.
 
@@ -80,7 +92,9 @@ def score_holdout(
     first
         The fit of stage 1 to compare with.
     data
-        The rows that stage 2 was fitted to, for the effects without shrinkage.
+        The rows that stage 2 was fitted to, for the effects without shrinkage and those at other covariances.
+    refined
+        The covariances of all rows.
 
     Raises
     ------
@@ -100,6 +114,7 @@ def score_holdout(
         "stage1": None if first is None else rivals.stage_one(coef, first, predictors),
         "fixed_only": rivals.fixed_only(coef, predictors),
         "unshrunk": rivals.unshrunk(coef, data, predictors),
+        "refined": rivals.refined(coef, data, refined, predictors),
     }
     logs = {name: None if p is None else rows.log_scores(p) for name, p in predictions.items()}
     own = logs["stage2"]
@@ -138,7 +153,8 @@ def check_holdout(held_out: HeldOut | None, thresholds: Thresholds) -> list[Find
     """Stage 2 must beat its fixed effects, and not lose against stage 1 or effects without shrinkage."""
     if held_out is None:
         return [skipped(PART, PART, STATISTIC, "none were given (holdout=)")]
-    return [_against_fixed(held_out, thresholds), *_against_rivals(held_out, thresholds)]
+    findings = [_against_fixed(held_out, thresholds), *_against_rivals(held_out, thresholds)]
+    return [*findings, _against_refined(held_out, thresholds)] if "refined" in held_out.gains else findings
 
 
 def _against_fixed(held_out: HeldOut, thresholds: Thresholds) -> Finding:
@@ -190,6 +206,22 @@ def _against_rivals(held_out: HeldOut, thresholds: Thresholds) -> list[Finding]:
             )
         )
     return findings
+
+
+def _against_refined(held_out: HeldOut, thresholds: Thresholds) -> Finding:
+    """What refining would be worth."""
+    gain, error = held_out.gains["refined"]
+    p_value = float(norm.cdf(gain / max(error, 1e-12)))
+    status = grade(-gain, thresholds.log_score, p_value, thresholds)
+    change = f"{'improve' if gain < 0 else 'fall'} by {abs(gain):.2g} (standard error {error:.1g}) a row"
+    if abs(gain) < SAME:
+        change = "not change"
+    says = f"with the covariances of all rows the held-out log score would {change}"
+    remedy = "" if status == "ok" else REFINE
+    limit = thresholds.log_score[0]
+    return Finding(
+        PART, PART, REFINED, status, says, gain, error, expected=0.0, threshold=limit, remedy=remedy
+    )
 
 
 def _other_score(held_out: HeldOut) -> str:

@@ -1,4 +1,5 @@
-"""What stage 2's predictions are held against: its fixed effects alone, stage 1, and effects that are not shrunk."""
+"""What stage 2's predictions are held against: its fixed effects alone, stage 1, effects that are not shrunk, and those
+at the covariances of all rows."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ all alike has no estimate in families other than gaussian."""
 MOST_WORK = 2e9
 """Rows times coefficients besides those of the largest factor: exact variances of predictions take a sixteenth as many
 steps. Beyond it covariances between levels of different factors, which are small, are left out."""
-MOST_ROWS_UNSHRUNK = 2_000_000
-"""Estimating without shrinkage takes as long as stage 2: not done for more rows."""
+MOST_ROWS_AGAIN = 2_000_000
+"""Estimating at other covariances takes as long as stage 2: not done for more rows."""
 
 
 def stage_two(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
@@ -69,37 +70,52 @@ def stage_one(coef: CoefficientsResult, first: StageOne, predictors: Predictors)
     return _of_mixture(Mixture((component,)), _as_stage_one(predictors, normal), auxiliary)
 
 
+def refined(
+    coef: CoefficientsResult, data: object, varcorr: VarCorr | None, predictors: Predictors
+) -> Prediction | None:
+    """Effects estimated from `data` at other covariances; None where that is not possible, or there are none."""
+    fit = None if varcorr is None else _estimated_again(coef, data, varcorr)
+    return None if fit is None else _of_mixture(fit.mixture, predictors, _auxiliary(fit))
+
+
 def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> Prediction | None:
     """Effects estimated from `data` with next to no shrinkage; levels never seen as in stage 2.
 
-    None where that is not possible: weights that are no column, too many rows, a solver that gives up; and thresholds,
-    which without shrinkage move freely with the levels, so that their own uncertainty cannot be left out of the score.
+    None where that is not possible; and with thresholds, which without shrinkage move freely with the levels, so that
+    their own uncertainty cannot be left out of the score.
     """
-    spec = coef.spec
-    if data is None or coef.thresholds is not None or coef.n_rows > MOST_ROWS_UNSHRUNK:
-        return None
-    if spec.weighted and spec.weights_column is None:
+    if coef.thresholds is not None:
         return None
     frozen = coef.varcorr
     loose = VarCorr(
         tuple(replace(block, matrix=UNSHRUNK * block.matrix) for block in frozen.blocks), frozen.sigma2
     )
+    fit = _estimated_again(coef, data, loose)
+    if fit is None:
+        return None
+    # New levels get the frozen Sigma, which the component's covariances stand for in predictions.
+    component = replace(fit.mixture.components[0], varcorr=frozen)
+    return _of_mixture(Mixture((component,)), predictors, _auxiliary(fit))
+
+
+def _estimated_again(coef: CoefficientsResult, data: object, varcorr: VarCorr) -> CoefficientsResult | None:
+    """Stage 2 at other covariances; None for weights that are no column, too many rows, other data, or a solver that
+    gives up."""
+    spec = coef.spec
+    if data is None or coef.n_rows > MOST_ROWS_AGAIN or (spec.weighted and spec.weights_column is None):
+        return None
     try:
         with warnings.catch_warnings():  # separated levels are what shrinkage is for
             warnings.simplefilter("ignore", MixedfxWarning)
             fit = estimate_coefficients(
-                coef.formula, data, loose, family=coef.family, weights=spec.weights_column, progress=False
+                coef.formula, data, varcorr, family=coef.family, weights=spec.weights_column, progress=False
             )
     except MixedfxError:
         return None
     same = fit.n_rows == coef.n_rows and all(
         own.levels.equals(other.levels) for own, other in zip(fit.spec.groups, spec.groups, strict=True)
     )
-    if not same or not np.isfinite(fit.stats["objective"]):
-        return None
-    # New levels get the frozen Sigma, which the component's covariances stand for in predictions.
-    component = replace(fit.mixture.components[0], varcorr=frozen)
-    return _of_mixture(Mixture((component,)), predictors, _auxiliary(fit))
+    return fit if same and np.isfinite(fit.stats["objective"]) else None
 
 
 def _of_mixture(mixture: Mixture, predictors: Predictors, auxiliary: object) -> Prediction:

@@ -40,6 +40,8 @@ class Thresholds:
         Change of a correlation in Sigma on the full data.
     coefficients
         Root mean square change of a factor's coefficients under the full-data Sigma, in their standard deviations.
+    log_score
+        What the covariances of all rows would add to the log score of held-out rows, a row.
     rhat, ess
         Of a posterior's covariance entries: largest R-hat, smallest bulk effective size.
     negligible
@@ -68,6 +70,7 @@ class Thresholds:
     sd: tuple[float, float] = (0.2, 0.5)
     correlation: tuple[float, float] = (0.25, 0.6)
     coefficients: tuple[float, float] = (0.25, 1.0)
+    log_score: tuple[float, float] = (0.005, 0.05)
     rhat: tuple[float, float] = (1.01, 1.05)
     ess: tuple[float, float] = (400.0, 100.0)
     negligible: float = 0.02

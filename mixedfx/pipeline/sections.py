@@ -33,6 +33,7 @@ RIVALS = {
     "stage1": "stage 1",
     "fixed_only": "fixed effects alone",
     "unshrunk": "without shrinkage",
+    "refined": "covariances of all rows",
     "difference": "stage 2 - fixed effects",
     "error": "standard error",
 }

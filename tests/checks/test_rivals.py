@@ -76,7 +76,7 @@ def test_what_cannot_be_had_is_left_out(rows_fit: TwoStages, monkeypatch: pytest
     predictors = rows_fit.coef.spec.encode(rows_fit.holdout)
     assert rivals.unshrunk(rows_fit.coef, None, predictors) is None
     assert rivals.unshrunk(rows_fit.coef, rows_fit.data.iloc[:500], predictors) is None
-    monkeypatch.setattr("mixedfx.checks.rivals.MOST_ROWS_UNSHRUNK", 100)
+    monkeypatch.setattr("mixedfx.checks.rivals.MOST_ROWS_AGAIN", 100)
     assert rivals.unshrunk(rows_fit.coef, rows_fit.data, predictors) is None
 
 
