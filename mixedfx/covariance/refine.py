@@ -188,7 +188,7 @@ def _refine_laplace(
 
     found = search(first, accuracy, report, with_sigma=False)
     at, space = found.optimum.at, found.optimum.at.problem.space
-    joint = joint_covariance(at, space, step=HESSIAN_STEP)
+    joint = joint_covariance(at, space, KrylovLaplacePoint.gradient_alone, step=HESSIAN_STEP)
     varcorr = space.varcorr(at.point, has_sigma=False)
     names = list(design.predictors.fixed_names)
     p = len(names)

@@ -39,14 +39,17 @@ class Border:
     gap: Floats
     size: int
 
-    def dense(self) -> Floats:
-        """K = w d l'/d alpha, shape (N, m)."""
-        K = np.zeros((len(self.upper), self.size + 1))
-        rows = np.arange(len(K))
-        K[rows, self.category] = -self.upper
-        K = K[:, :-1]
-        inner = self.category > 0
-        K[rows[inner], self.category[inner] - 1] = -self.lower[inner]
+    def dense(self, first: int = 0, stop: int | None = None) -> Floats:
+        """K = w d l'/d alpha, shape (N, m), or its columns from `first` to `stop`."""
+        from mixedfx.covariance.response_kernels import border_columns
+
+        N = len(self.upper)
+        K = np.empty((N, (self.size if stop is None else stop) - first))
+        parts = thread_count(N)
+        arguments = (self.category, self.upper, self.lower, first, K)
+        in_threads(
+            [(border_columns, (N * i // parts, N * (i + 1) // parts, *arguments)) for i in range(parts)]
+        )
         return K
 
     def transpose_times(self, rows: Floats) -> Floats:
@@ -80,7 +83,8 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Third:
-    """w l''' (N,), and w d l''/d alpha: `upper` for the threshold above a row's category, `lower` for that below."""
+    """w l''' (N,), and w d l''/d alpha: `upper` for the threshold above a row's category, `lower` for that below; these
+    are empty without thresholds."""
 
     d3: Floats
     upper: Floats
@@ -186,7 +190,7 @@ class Response:
         if not self.n_thresholds:
             d3 = np.empty_like(eta)
             self._in_threads(kernels.third, self._kind, eta, self.weights, d3)
-            return Third(d3, d3, d3, self.category, 0)
+            return Third(d3, np.zeros(0), np.zeros(0), self.category, 0)
         upper, lower = np.empty_like(eta), np.empty_like(eta)
         self._in_threads(kernels.third_ordinal, self.category, eta, self.weights, _edges(alpha), upper, lower)
         return Third(-(upper + lower), upper, lower, self.category, self.n_thresholds)

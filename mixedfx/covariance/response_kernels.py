@@ -112,6 +112,19 @@ def third_ordinal(low, high, category, eta, weights, edges, upper, lower):
 
 
 @_kernel
+def border_columns(low, high, category, upper, lower, first, out):
+    """Fills columns `first`, `first` + 1, ... of K, as many as `out` (N, c) has; see `border_products`."""
+    for r in range(low, high):
+        own = category[r] - first
+        for i in range(out.shape[1]):
+            out[r, i] = 0.0
+        if 0 <= own < out.shape[1]:
+            out[r, own] = -upper[r]
+        if 0 < own <= out.shape[1]:
+            out[r, own - 1] = -lower[r]
+
+
+@_kernel
 def border_products(category, upper, lower, rows, out):
     """out += K' rows, shape (m, c), for K with -upper in column `category` and -lower in the column before."""
     m = out.shape[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from problems import FORMULAS, Model, model, orthogonal_signs
 
-from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
+from mixedfx.covariance.krylov import derivatives, mode, sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
@@ -21,7 +21,7 @@ FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
 def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mode, "SETTLED", 1e-20)
     monkeypatch.setattr(sampled_inverse, "FEW", 0)
-    for module in (sampled_inverse, laplace):
+    for module in (sampled_inverse, derivatives):
         monkeypatch.setattr(module, "SAMPLED", 1e-13)
 
 
@@ -45,6 +45,7 @@ def test_expectations_are_exact(kind: str, family: str) -> None:
     one, two = krylov.at(point, beta, alpha), exact.at(point, beta, alpha)
     assert one.loglik == pytest.approx(two.loglik, abs=1e-6)
     np.testing.assert_allclose(one.gradient(), two.gradient(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(one.gradient_alone(), two.gradient(), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(one.average_information(), two.average_information(), rtol=1e-6, atol=1e-6)
     for factor, b in two.b.items():
         np.testing.assert_allclose(one.b[factor], b, rtol=1e-7, atol=1e-9)
