@@ -22,7 +22,7 @@ from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceP
 from mixedfx.covariance.krylov.search import Search, search
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
-from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import ConvergenceWarning, DataError, SettingError
@@ -151,13 +151,15 @@ def _check_rows(design: Design) -> None:
 def _refine_gaussian(
     design: Design, start: VarCorr, reml: bool, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
+    space = ParameterSpace.of(design.predictors.terms)
+
     def first(probes: int, near: KrylovPoint | None) -> KrylovPoint:
         problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
-        return problem.at(problem.space.from_varcorr(start) if near is None else near.point)
+        return problem.at(space.from_varcorr(start) if near is None else near.point)
 
-    found = search(first, accuracy, report, with_sigma=True)
+    found = search(first, space, accuracy, report, with_sigma=True)
     optimum = found.optimum
-    at, space = optimum.at, optimum.at.problem.space
+    at = optimum.at
     covariance = entry_covariance(optimum, space)
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     names = list(design.predictors.fixed_names)
@@ -177,17 +179,19 @@ def _refine_gaussian(
 def _refine_laplace(
     design: Design, family: Family, start: VarCorr, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
+    space = ParameterSpace.of(design.predictors.terms)
+
     def first(probes: int, near: KrylovLaplacePoint | None) -> KrylovLaplacePoint:
         problem = KrylovLaplaceProblem.of(design, family, probes=probes, seed=seed)
         if near is not None:
             return problem.near(near)
         rows = problem.rows
         without = fixed_effects_fit(rows.X, rows.offset, problem.response)
-        point = Covariances(problem.space.from_varcorr(start).matrices, 1.0)
+        point = Covariances(space.from_varcorr(start).matrices, 1.0)
         return problem.at(point, without.beta, without.alpha)
 
-    found = search(first, accuracy, report, with_sigma=False)
-    at, space = found.optimum.at, found.optimum.at.problem.space
+    found = search(first, space, accuracy, report, with_sigma=False)
+    at = found.optimum.at
     joint = joint_covariance(at, space, KrylovLaplacePoint.gradient_alone, step=HESSIAN_STEP)
     varcorr = space.varcorr(at.point, has_sigma=False)
     names = list(design.predictors.fixed_names)

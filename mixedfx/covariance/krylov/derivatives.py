@@ -43,7 +43,7 @@ class Derivatives:
     @classmethod
     def of(cls, rows: SortedRows, mode: Mode, a: Parts) -> Derivatives:
         """At a mode, for the columns `a` (in b)."""
-        lambdas, border = mode.elimination.lambdas, mode.response.border
+        lambdas, border = mode.elimination.lambdas, mode.border
         n, p, m = a.rest.shape[1], rows.X.shape[1], border.size
         weighted, known = _weighted(rows, mode, a)
         rhs = lambdas.transpose_times(weighted)
@@ -64,13 +64,13 @@ class Derivatives:
 
 def _weighted(rows: SortedRows, mode: Mode, a: Parts) -> tuple[Parts, Floats]:
     """Z'[W f, W X, K], and the lower triangle of [W f, W X, K]' [f, X, 0]."""
-    operator, border, X = rows.operator, mode.response.border, rows.X
+    operator, border, X = rows.operator, mode.border, rows.X
     n, p, m = a.rest.shape[1], X.shape[1], border.size
     known = np.zeros((n + p + m, n + p + m))
     parts = [gram(mode.elimination, a)]
     for first in range(0, p, GROUP):
         own = slice(first, first + GROUP)
-        WX = mode.response.d2[:, None] * X[:, own]
+        WX = mode.omega[:, None] * X[:, own]
         parts.append(operator.rmatvec(WX))
         known[n : n + p, n : n + p][:, own] = X.T @ WX
     groups = ((first, min(first + GROUP, m)) for first in range(0, m, GROUP))

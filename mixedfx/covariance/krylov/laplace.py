@@ -66,7 +66,7 @@ class KrylovLaplaceProblem:
             operator,
             coarse_directions(operator.layout),
             predictors.X()[order],
-            np.array(predictors.offset)[order],
+            predictors.offset[order] if predictors.has_offset else predictors.offset,
         )
         white = probe_signs(operator.layout.n_rest, probes, seed)
         return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), white)
@@ -167,15 +167,14 @@ class KrylovLaplacePoint:
         """Log-likelihood with all constants; minus infinity where the mode was not found."""
         if self.failed:
             return -np.inf
-        loss = self.mode.response.loss + self.mode.penalty + 0.5 * float(self.logdets.mean())
+        loss = self.mode.loss + 0.5 * float(self.logdets.mean())
         return self.problem.response.constant - loss
 
     @cached_property
     def level_scores(self) -> dict[str, Floats]:
         """g_kj = -Z_kj'(w l'), factor -> (J, q)."""
-        slope = self.problem.rows.operator.rmatvec(-self.mode.response.d1[:, None])
-        by_factor = self.mode.elimination.lambdas.by_factor(slope)
-        return {name: values[:, :, 0] for name, values in by_factor.items()}
+        by_factor = self.mode.elimination.lambdas.by_factor(self.mode.slope)
+        return {name: -values[:, :, 0] for name, values in by_factor.items()}
 
     @property
     def b(self) -> dict[str, Floats]:
@@ -201,11 +200,11 @@ class KrylovLaplacePoint:
     @cached_property
     def _scores(self) -> tuple[tuple[Floats, ...], Floats]:
         """The gradient at fixed u: by Sigma, a (q, q, m) matrix of each factor, and by (beta, alpha)."""
-        own, T, response = self.level_scores, self._inverse.traces, self.mode.response
+        own, T = self.level_scores, self._inverse.traces
         matrices = tuple(
             0.5 * ((own[t.name].T @ own[t.name])[:, :, None] - T[t.name]) for t in self.problem.space.terms
         )
-        return matrices, np.concatenate([-self.problem.rows.X.T @ response.d1, -response.alpha_slope])
+        return matrices, -np.concatenate([self.mode.fixed_slope, self.mode.alpha_slope])
 
     @cached_property
     def _gradients(self) -> Floats:
@@ -229,7 +228,7 @@ class KrylovLaplacePoint:
     def gradient_alone(self) -> Floats:
         """`gradient` by one solution for all parameters, where the derivatives of the mode are not wanted."""
         problem, mode, sums = self.problem, self.mode, self._leverage_sums
-        space, border, lambdas = problem.space, mode.response.border, mode.elimination.lambdas
+        space, border, lambdas = problem.space, mode.border, mode.elimination.lambdas
         pull = Parts(sums.e.mean(axis=2, keepdims=True), sums.rest.mean(axis=1, keepdims=True))
         rhs = lambdas.transpose_times(pull)
         x = mode.system.solve(mode.elimination.reduce(rhs), tol=EXACT).x
@@ -244,7 +243,7 @@ class KrylovLaplacePoint:
         eta = problem.rows.operator.matvec(taken)
         by_fixed = np.concatenate(
             [
-                sums.beta.mean(axis=1) - problem.rows.X.T @ (mode.response.d2 * eta[:, 0]),
+                sums.beta.mean(axis=1) - problem.rows.X.T @ (mode.omega * eta[:, 0]),
                 sums.alpha.mean(axis=1) - border.transpose_times(eta)[:, 0],
             ]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from mixedfx.covariance.krylov.gaussian import KrylovPoint
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint
 from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
 from mixedfx.covariance.likelihood import entry_covariance
+from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.progress import Report
 
 Floats = NDArray[np.float64]
@@ -48,7 +50,12 @@ class Search[P: (KrylovPoint, KrylovLaplacePoint)]:
 
 
 def search[P: (KrylovPoint, KrylovLaplacePoint)](
-    start: Callable[[int, P | None], P], accuracy: float, report: Report, *, with_sigma: bool
+    start: Callable[[int, P | None], P],
+    space: ParameterSpace,
+    accuracy: float,
+    report: Report,
+    *,
+    with_sigma: bool,
 ) -> Search[P]:
     """Maximise with few probes, and with more of them where their error at the maximum is too large.
 
@@ -56,9 +63,8 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
     """
     probes, found = FIRST_PROBES, None
     while True:
-        at = start(probes, None if found is None else found.optimum.at)
-        space = at.problem.space
-        optimum = climb(at, with_sigma=with_sigma)
+        near = None if found is None else found.optimum.at
+        optimum = climb(partial(start, probes, near), space, with_sigma=with_sigma)
         information = optimum.information
         errors = monte_carlo_errors(optimum.at.gradients(), information)
         se = np.sqrt(np.diag(entry_covariance(optimum, space)))
@@ -71,12 +77,20 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
 
 
 def climb[P: (KrylovPoint, KrylovLaplacePoint)](
-    at: P, *, with_sigma: bool, tol: float = TOLERANCE, held: Sequence[int] = ()
+    start: Callable[[], P],
+    space: ParameterSpace,
+    *,
+    with_sigma: bool,
+    tol: float = TOLERANCE,
+    held: Sequence[int] = (),
 ) -> Optimum[P]:
-    """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`."""
+    """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`.
+
+    Nobody keeps the point where it started: it has arrays as long as the data.
+    """
     return maximise(
-        at,
-        at.problem.space,
+        start(),
+        space,
         with_sigma=with_sigma,
         held=held,
         noise=lambda point, step: change_error(point.gradients(), point.logdets, step),
