@@ -1,4 +1,4 @@
-"""``python -m benchmarks run``, ``list``, ``table``, ``coverage``, ``subsampling``, ``sbc``, ``agreement``.
+"""Benchmarks: `run`, `list`, `table`; studies: `coverage`, `refinement`, `subsampling`, `sbc`, `agreement`.
 
 From the repository's root.
 """
@@ -110,6 +110,42 @@ def coverage_study(
     pd.DataFrame(rows).to_csv(folder / "coverage.csv", index=False, float_format="%.5f")
     config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
+    say(f"Written to {folder}")
+
+
+@app.command("refinement")
+def refinement_study(
+    families: Annotated[str, typer.Option(help="Comma-separated.")] = "gaussian,bernoulli",
+    share: Annotated[float, typer.Option(min=1e-3, max=1, help="Of MovieLens-32M's rows and levels.")] = 1.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Sets of probes.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads and cores.")] = 2,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "refinement",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """Refine covariances on a simulation of MovieLens-32M's shape, and write results/NAME."""
+    pin_cores(threads)
+    from benchmarks.refinement import refinement
+
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "share": share,
+        "threads": threads,
+        "commit": git_commit(),
+        "machine": describe_machine(),
+        "load_before": load_average(),
+    }
+    rows = []
+    for family in families.split(","):
+        for row in refinement(family, share, seeds):
+            rows.append(asdict(row))
+            say(
+                f"{row.family:10} seed {row.seed} {row.seconds:7.1f} s {row.peak_gib:5.2f} GiB  {row.entry:9}"
+                f"{row.estimate:9.5f} se {row.se:.5f} (truth {row.truth:.5f}; Monte Carlo {row.monte_carlo_se:.1e})"
+            )
+        # After every family: what is done is kept if a later one is interrupted.
+        pd.DataFrame(rows).to_csv(folder / "refinement.csv", index=False, float_format="%.7g")
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
     say(f"Written to {folder}")
 
 

@@ -59,6 +59,7 @@ LIBRARIES: dict[str, Library] = {
     library.name: library
     for library in (
         _own("mixedfx", compiles=True),
+        _own("refine", compiles=True),
         _r("lme4"),
         _r("ordinal"),
         _other("glmm"),

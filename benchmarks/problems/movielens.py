@@ -123,4 +123,6 @@ PROBLEMS = (
     Problem(
         "ml1m-gaussian", "rating ~ 1 + (1 | user) + (1 | item)", "gaussian", "covariance", _load_1m_ratings
     ),
+    Problem("ml1m-laplace", "liked ~ 1 + (1 | user) + (1 | item)", "bernoulli", "covariance", load_1m),
+    Problem("ml1m-ordinal", "rating ~ 1 + (1 | user) + (1 | item)", "cumulative", "covariance", load_1m),
 )

@@ -63,12 +63,17 @@ class FullLikelihood:
             return self.problem.at(point)
         alpha = np.zeros(0) if self.coef.thresholds is None else self.coef.thresholds.to_numpy(dtype=float)
         beta = self.coef.fixef.to_numpy(dtype=float)
-        first = self.problem.at(Covariances(point.matrices, 1.0), beta, alpha)
-        space = self.problem.space
-        return climb(first, with_sigma=False, held=range(len(space.entries))).at
+        problem, space = self.problem, self.problem.space
+        held = range(len(space.entries))
+        return climb(
+            lambda: problem.at(Covariances(point.matrices, 1.0), beta, alpha),
+            space,
+            with_sigma=False,
+            held=held,
+        ).at
 
     def maximum(self, start: Any, tol: float) -> Optimum[Any]:
         """From a point on, until a further step promises less than `tol`."""
         if isinstance(self.problem, GaussianProblem):
             return maximise(start, self.problem.space, tol=tol)
-        return climb(start, with_sigma=self.gaussian, tol=tol)
+        return climb(lambda: start, self.problem.space, with_sigma=self.gaussian, tol=tol)

@@ -72,9 +72,8 @@ class _Highest:
         return float(there.gradient() @ way) >= -BEYOND * float(gradient @ way)
 
 
-@one_blas()
 def maximise[P: LikelihoodPoint](
-    start: P,
+    here: P,
     space: ParameterSpace,
     *,
     with_sigma: bool = True,
@@ -99,46 +98,51 @@ def maximise[P: LikelihoodPoint](
     The test does not depend on units, and holds at boundary optima as well: the step is the best one inside the cone,
     so that a gain of zero is the cone's optimality condition (for a singular Sigma: S Sigma = 0, S <= 0).
     """
-    here, evaluations, iteration = start, 1, 0
-    highest = None if noise is None else _Highest(start.loglik, start.vector, noise(start))
-    phi = here.vector
-    secants: list[tuple[Floats, Floats]] = []
-    previous: tuple[Floats, Floats] | None = None
-    # Factors need all entries free, and a likelihood that is the integral of its gradient.
-    may_ascend = not held and noise is None
-    ascended = not may_ascend
-    while True:
-        gradient, information = here.gradient(), here.average_information()
-        if not (np.isfinite(gradient).all() and np.isfinite(information).all()):
-            raise np.linalg.LinAlgError("the score is not finite")
-        if previous is not None:
-            secants.append((phi - previous[0], previous[1] - gradient))
-        model = _with_secants(information, secants[-memory:])
-        step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma, held=held)
-        logger.debug("step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain)
-        # A clearly negative promise is no optimum: rounding has spoilt the score.
-        converged = abs(step.predicted_gain) <= tol
-        there = None
-        if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
-            # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
-            hidden = 1e-12 * abs(here.loglik)
-            there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden, highest)
-            evaluations += tried
-        if there is not None:
-            previous, ascended = (phi, gradient), not may_ascend
-            here, phi, iteration = there, there.vector, iteration + 1
-            if noise is not None and highest is not None and here.loglik > highest.loglik:
-                highest = _Highest(here.loglik, phi, noise(here))
-        elif converged or iteration >= max_iterations or ascended:
-            return Optimum(
-                here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
+    with one_blas():
+        evaluations, iteration = 1, 0
+        phi = here.vector
+        secants: list[tuple[Floats, Floats]] = []
+        previous: tuple[Floats, Floats] | None = None
+        # Factors need all entries free, and a likelihood that is the integral of its gradient.
+        may_ascend = not held and noise is None
+        ascended = not may_ascend
+        highest = None if noise is None else _Highest(here.loglik, phi, noise(here))
+        while True:
+            gradient, information = here.gradient(), here.average_information()
+            if not (np.isfinite(gradient).all() and np.isfinite(information).all()):
+                raise np.linalg.LinAlgError("the score is not finite")
+            if previous is not None:
+                secants.append((phi - previous[0], previous[1] - gradient))
+            model = _with_secants(information, secants[-memory:])
+            step = constrained_step(space, phi, gradient, model, with_sigma=with_sigma, held=held)
+            logger.debug(
+                "step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain
             )
-        else:
-            left = max_iterations - iteration
-            ascent = ascend(here, space, with_sigma=with_sigma, refuse=refuse, tol=0.1 * tol, max_steps=left)
-            logger.debug("%d steps of factors to loglik %.6f", ascent.steps, ascent.at.loglik)
-            here, phi, secants, previous, ascended = ascent.at, ascent.at.vector, [], None, True
-            evaluations, iteration = evaluations + ascent.evaluations, iteration + ascent.steps
+            # A clearly negative promise is no optimum: rounding has spoilt the score.
+            converged = abs(step.predicted_gain) <= tol
+            there = None
+            if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
+                # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.
+                hidden = 1e-12 * abs(here.loglik)
+                there, tried = _search(here, gradient, step.phi, space, held, refuse, hidden, highest)
+                evaluations += tried
+            if there is not None:
+                previous, ascended = (phi, gradient), not may_ascend
+                here, phi, iteration = there, there.vector, iteration + 1
+                if noise is not None and highest is not None and here.loglik > highest.loglik:
+                    highest = _Highest(here.loglik, phi, noise(here))
+            elif converged or iteration >= max_iterations or ascended:
+                return Optimum(
+                    here, phi, gradient, information, iteration, evaluations, converged, step.predicted_gain
+                )
+            else:
+                left = max_iterations - iteration
+                ascent = ascend(
+                    here, space, with_sigma=with_sigma, refuse=refuse, tol=0.1 * tol, max_steps=left
+                )
+                logger.debug("%d steps of factors to loglik %.6f", ascent.steps, ascent.at.loglik)
+                here, phi, secants, previous, ascended = ascent.at, ascent.at.vector, [], None, True
+                evaluations, iteration = evaluations + ascent.evaluations, iteration + ascent.steps
 
 
 def _search[P: LikelihoodPoint](

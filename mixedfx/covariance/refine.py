@@ -24,7 +24,7 @@ from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceP
 from mixedfx.covariance.krylov.search import Search, search
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
-from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.stopped import out_of_proportion, why_of_columns, why_stopped, why_without_bound
@@ -180,17 +180,19 @@ def _check_start(design: Design, start: VarCorr) -> None:
 def _refine_gaussian(
     design: Design, start: VarCorr, reml: bool, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
+    space = ParameterSpace.of(design.predictors.terms)
+
     def first(probes: int, near: KrylovPoint | None) -> KrylovPoint:
         problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
-        return problem.at(problem.space.from_varcorr(start) if near is None else near.point)
+        return problem.at(space.from_varcorr(start) if near is None else near.point)
 
     try:
-        found = search(first, accuracy, report, with_sigma=True)
+        found = search(first, space, accuracy, report, with_sigma=True)
     except np.linalg.LinAlgError as error:
         reason = why_of_columns(design) or ELSEWHERE
         raise ConvergenceError(f"the likelihood could not be computed ({error}). {reason}") from error
     optimum = found.optimum
-    at, space = optimum.at, optimum.at.problem.space
+    at = optimum.at
     covariance = entry_covariance(optimum, space)
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     names = list(design.predictors.fixed_names)
@@ -210,23 +212,26 @@ def _refine_gaussian(
 def _refine_laplace(
     design: Design, family: Family, start: VarCorr, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
+    space = ParameterSpace.of(design.predictors.terms)
+
     def first(probes: int, near: KrylovLaplacePoint | None) -> KrylovLaplacePoint:
         problem = KrylovLaplaceProblem.of(design, family, probes=probes, seed=seed)
         if near is not None:
             return problem.near(near)
         rows = problem.rows
         without = fixed_effects_fit(rows.X, rows.offset, problem.response)
-        point = Covariances(problem.space.from_varcorr(start).matrices, 1.0)
+        point = Covariances(space.from_varcorr(start).matrices, 1.0)
         return problem.at(point, without.beta, without.alpha)
 
     try:
-        found = search(first, accuracy, report, with_sigma=False)
+        found = search(first, space, accuracy, report, with_sigma=False)
     except (ConvergenceError, np.linalg.LinAlgError) as error:
         response = Response.of(design, family, np.arange(design.n_rows))
         X, offset = design.predictors.X(), np.array(design.predictors.offset)
         raise explained(error, design, response, X, offset) from error
-    at, space = found.optimum.at, found.optimum.at.problem.space
-    joint = joint_covariance(at, space, step=STEP if at.problem.signs.complete else HESSIAN_STEP)
+    at = found.optimum.at
+    step = STEP if at.problem.signs.complete else HESSIAN_STEP
+    joint = joint_covariance(at, space, KrylovLaplacePoint.gradient_alone, step=step)
     varcorr = space.varcorr(at.point, has_sigma=False)
     names = list(design.predictors.fixed_names)
     p = len(names)

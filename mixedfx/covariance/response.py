@@ -39,14 +39,17 @@ class Border:
     gap: Floats
     size: int
 
-    def dense(self) -> Floats:
-        """K = w d l'/d alpha, shape (N, m)."""
-        K = np.zeros((len(self.upper), self.size + 1))
-        rows = np.arange(len(K))
-        K[rows, self.category] = -self.upper
-        K = K[:, :-1]
-        inner = self.category > 0
-        K[rows[inner], self.category[inner] - 1] = -self.lower[inner]
+    def dense(self, first: int = 0, stop: int | None = None) -> Floats:
+        """K = w d l'/d alpha, shape (N, m), or its columns from `first` to `stop`."""
+        from mixedfx.covariance.response_kernels import border_columns
+
+        N = len(self.upper)
+        K = np.empty((N, (self.size if stop is None else stop) - first))
+        parts = thread_count(N)
+        arguments = (self.category, self.upper, self.lower, first, K)
+        in_threads(
+            [(border_columns, (N * i // parts, N * (i + 1) // parts, *arguments)) for i in range(parts)]
+        )
         return K
 
     def transpose_times(self, rows: Floats) -> Floats:
@@ -80,7 +83,8 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Third:
-    """w l''' (N,), and w d l''/d alpha: `upper` for the threshold above a row's category, `lower` for that below."""
+    """w l''' (N,), and w d l''/d alpha: `upper` for the threshold above a row's category, `lower` for that below; these
+    are empty without thresholds."""
 
     d3: Floats
     upper: Floats
@@ -104,7 +108,7 @@ class Response:
     Attributes
     ----------
     y, weights
-        Shape (N,).
+        Shape (N,); `weights` may be a view of one number.
     category
         int64, shape (N,): y of families with thresholds, else empty.
     counts
@@ -130,9 +134,10 @@ class Response:
     def of(cls, design: Design, family: Family, order: NDArray[np.integer]) -> Response:
         """The design's response in the order of its sorted rows."""
         y = np.asarray(design.y, dtype=np.float64)
-        weights = np.array(design.weights)
+        weights = design.weights
         fixed_loss, constant = family.loss_constant(y, weights, 1.0), family.log_constant(y, weights)
-        y, weights = y[order], weights[order]
+        y = y[order]
+        weights = weights[order] if design.weighted else weights
         if not isinstance(family, Cumulative):
             empty = np.zeros(0, dtype=np.int64)
             return cls(family, y, weights, empty, np.zeros(1), 0, fixed_loss, constant)
@@ -154,12 +159,12 @@ class Response:
 
         d1, d2 = np.empty_like(eta), np.empty_like(eta)
         if not isinstance(self.family, Cumulative):
-            loss = sum(self._in_threads(kernels.evaluate, self._kind, self.y, eta, self.weights, d1, d2))
+            loss = sum(self._in_threads(kernels.evaluate, self._kind, self.y, eta, *self._weights, d1, d2))
             loss += self.fixed_loss
             return Evaluation(loss, d1, d2, np.zeros(0), Border(self.category, d2, d2, np.zeros((0, 0)), 0))
         upper, lower = np.empty_like(eta), np.empty_like(eta)
         parts = self._in_threads(
-            kernels.evaluate_ordinal, self.category, eta, self.weights, _edges(alpha), d1, d2, upper, lower
+            kernels.evaluate_ordinal, self.category, eta, *self._weights, _edges(alpha), d1, d2, upper, lower
         )
         loss = sum(part[0] for part in parts)
         above, below = (np.sum([part[i] for part in parts], axis=0) for i in (1, 2))
@@ -172,11 +177,11 @@ class Response:
         from mixedfx.covariance import response_kernels as kernels
 
         if not isinstance(self.family, Cumulative):
-            rows = self._in_threads(kernels.loss, self._kind, self.y, eta, self.weights)
+            rows = self._in_threads(kernels.loss, self._kind, self.y, eta, *self._weights)
             return sum(rows) + self.fixed_loss
         if (np.diff(alpha) <= 0).any():
             return np.inf
-        rows = self._in_threads(kernels.loss_ordinal, self.category, eta, self.weights, _edges(alpha))
+        rows = self._in_threads(kernels.loss_ordinal, self.category, eta, *self._weights, _edges(alpha))
         return sum(rows) + self.family.gaps(self.counts, alpha).loss
 
     def third(self, eta: Floats, alpha: Floats) -> Third:
@@ -185,11 +190,19 @@ class Response:
 
         if not self.n_thresholds:
             d3 = np.empty_like(eta)
-            self._in_threads(kernels.third, self._kind, eta, self.weights, d3)
-            return Third(d3, d3, d3, self.category, 0)
+            self._in_threads(kernels.third, self._kind, eta, *self._weights, d3)
+            return Third(d3, np.zeros(0), np.zeros(0), self.category, 0)
         upper, lower = np.empty_like(eta), np.empty_like(eta)
-        self._in_threads(kernels.third_ordinal, self.category, eta, self.weights, _edges(alpha), upper, lower)
+        self._in_threads(
+            kernels.third_ordinal, self.category, eta, *self._weights, _edges(alpha), upper, lower
+        )
         return Third(-(upper + lower), upper, lower, self.category, self.n_thresholds)
+
+    @property
+    def _weights(self) -> tuple[Floats, int]:
+        """As the kernels take them."""
+        varied = self.weights.strides != (0,)
+        return np.ascontiguousarray(self.weights if varied else self.weights[:1]), int(varied)
 
     @property
     def _kind(self) -> int:

@@ -7,7 +7,7 @@ level, m), total (m,).
 
 from __future__ import annotations
 
-from mixedfx.linalg.leverage_kernels import add_leverages
+from mixedfx.linalg.leverage_kernels import weigh_leverages
 from mixedfx.linalg.rows import inner, kernel
 
 
@@ -144,12 +144,24 @@ def rmatvec(low, high, ptr, near, codes, start, given, e, out):
 
 
 @kernel
-def leverage_sums(low, high, ptr, near, codes, start, M, e, v, Q, form, h, out):
-    """As `leverage_kernels.leverage_sums`; M (J,)."""
-    columns = v.shape[1]
+def leverage_sums(
+    low, high, ptr, near, codes, start, M, e, v, weights, into_e, form, h, out, into_beta, into_alpha
+):
+    """As `leverage_kernels.leverage_sums`; M (J,), into_e (J, m)."""
+    columns, m = v.shape[1], h.shape[0]
     for j in range(low, high):
+        for c in range(m):
+            into_e[j, c] = 0.0
         for r in range(ptr[j], ptr[j + 1]):
             gather(near, codes, start, r, v, form)
             for c in range(columns):
                 form[c] += e[j, c]
-            add_leverages(r, M[j], form, Q, h, out)
+            weigh_leverages(r, M[j], form, weights, h, into_beta, into_alpha)
+            k = near[r]
+            for c in range(m):
+                into_e[j, c] += h[c]
+                out[k, c] += h[c]
+            for f in range(1, codes.shape[0]):
+                k = start[f] + codes[f, r]
+                for c in range(m):
+                    out[k, c] += h[c]

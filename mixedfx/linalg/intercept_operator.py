@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import (
     DiagonalBlocks,
     NumbaOperator,
     Parts,
     RowOperator,
     contiguous,
+    leverage_totals,
     rowwise,
     split_blocks,
 )
@@ -117,16 +119,18 @@ class InterceptOperator:
         over_levels(self.layout, kernels.level_sums, *self._columns, curvature.omega, contiguous(v), out)
         return out[:, None, :]
 
-    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+    def leverage_sums(
+        self, M: Floats, e: Floats, v: Floats, weights: LeverageWeights, m: int
+    ) -> LeverageSums:
         if not self._random_alone:
-            return self.general.leverage_sums(M, e, v, Q, m)
+            return self.general.leverage_sums(M, e, v, weights, m)
         from mixedfx.linalg import intercept_columns as kernels
 
-        out = self.general.accumulators(Q.shape[1], m)
-        arguments = (contiguous(M).reshape(-1), contiguous(e[:, 0]), contiguous(v), contiguous(Q))
-        each = [self.general.buffers(v.shape[1]), self.general.buffers(m), out]
+        into_e, sums = np.empty((len(e), m)), self.general.leverage_accumulators(weights, m)
+        arguments = (contiguous(M).reshape(-1), contiguous(e[:, 0]), contiguous(v), weights[:-1], into_e)
+        each = [self.general.buffers(v.shape[1]), self.general.buffers(m), *sums]
         over_levels(self.layout, kernels.leverage_sums, *self._columns, *arguments, each=each)
-        return out.sum(axis=0)
+        return leverage_totals(into_e[:, None, :], sums)
 
     def _products(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
         """`reduced_product` of random intercepts alone, for several columns."""

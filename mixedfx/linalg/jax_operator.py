@@ -17,6 +17,7 @@ from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.jax_kernels import DeviceCurvature, Pairs
 from mixedfx.linalg.jax_rows import DeviceCopies, DeviceRows, device_rows
 from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import DiagonalBlocks, NumbaOperator, Parts
 from mixedfx.linalg.sorting import sorted_rows
 
@@ -97,9 +98,11 @@ class JaxOperator:
         """By `NumbaOperator`."""
         return self.on_cpu.dense_reduced(omega, M)
 
-    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+    def leverage_sums(
+        self, M: Floats, e: Floats, v: Floats, weights: LeverageWeights, m: int
+    ) -> LeverageSums:
         """By `NumbaOperator`."""
-        return self.on_cpu.leverage_sums(M, e, v, Q, m)
+        return self.on_cpu.leverage_sums(M, e, v, weights, m)
 
     def level_quadratic(self, omega: Floats, H: Floats) -> Floats:
         """By `NumbaOperator`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout, bounds
+from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ class RowOperator(Protocol):
         """D' n for m columns of row noise n of covariance W; what of it is due to thresholds stands at them."""
         ...
 
-    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
-        """sum_r h_rp Q_rk, shape (n, m), with h_rp = z_e' M z_e + f_p f_(m + p) + sum of squares of the further f.
+    def leverage_sums(
+        self, M: Floats, e: Floats, v: Floats, weights: LeverageWeights, m: int
+    ) -> LeverageSums:
+        """Sums over the rows' leverages h_rc = z_e' M z_e + f_c f_(m + c) + sum of squares of the further f.
 
-        f = Z_e e + Z_o v are the rows' forms, several columns; Q (N, n); M (J_e, q_e, q_e). See
-        `mixedfx.linalg.probes` for what they are good for.
+        f = Z_e e + Z_o v are the rows' forms, several columns; M (J_e, q_e, q_e). See `mixedfx.linalg.probes` for what
+        they are good for. D is Z alone here: random coefficients, without fixed effects and thresholds.
         """
         ...
 
@@ -221,14 +224,22 @@ class NumbaOperator:
         over_levels(self.layout, noise_rmatvec, self.rows, *arguments, each=each)
         return Parts(e, self._with_alpha(sums, into_alpha))
 
-    def leverage_sums(self, M: Floats, e: Floats, v: Floats, Q: Floats, m: int) -> Floats:
+    def leverage_sums(
+        self, M: Floats, e: Floats, v: Floats, weights: LeverageWeights, m: int
+    ) -> LeverageSums:
         from mixedfx.linalg.leverage_kernels import leverage_sums
 
-        out = self.accumulators(Q.shape[1], m)
-        each = [self.row_values(), self.buffers(v.shape[1]), self.buffers(m), out]
-        arguments = (self.rows, M, contiguous(e), contiguous(v), contiguous(Q))
+        into_e, sums = np.empty((*e.shape[:2], m)), self.leverage_accumulators(weights, m)
+        arguments = (self.rows, M, contiguous(e), contiguous(v), weights[:-1], into_e)
+        each = [self.row_values(), self.buffers(v.shape[1]), self.buffers(m), *sums]
         over_levels(self.layout, leverage_sums, *arguments, each=each)
-        return out.sum(axis=0)
+        return leverage_totals(into_e, sums)
+
+    def leverage_accumulators(self, weights: LeverageWeights, m: int) -> tuple[Floats, Floats, Floats]:
+        """For the remaining coefficients, the fixed effects, and the thresholds between two that do not count."""
+        sizes = (self.layout.n_rest, weights.X.shape[1], weights.thresholds + 2)
+        rest, beta, alpha = (self.accumulators(size, m) for size in sizes)
+        return rest, beta, alpha
 
     def dense_reduced(self, omega: Floats, M: Floats) -> Floats:
         from mixedfx.linalg import dense_kernels
@@ -307,6 +318,12 @@ def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | No
     if not curvature.has_thresholds:
         return curvature.omega, None, None
     return curvature.omega, curvature.upper, curvature.category
+
+
+def leverage_totals(e: Floats, sums: tuple[Floats, Floats, Floats]) -> LeverageSums:
+    """All threads' sums of `NumbaOperator.leverage_accumulators`, and those of the eliminated levels."""
+    rest, beta, alpha = (own.sum(axis=0) for own in sums)
+    return LeverageSums(e, rest, beta, alpha[1:-1])
 
 
 def block_starts(layout: RowLayout) -> NDArray[np.int64]:

@@ -17,8 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.krylov.derivatives import Derivatives
 from mixedfx.covariance.krylov.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
+from mixedfx.covariance.krylov.random_parts import gram, inner
 from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
 from mixedfx.covariance.krylov.traces import inverse_factor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
@@ -30,6 +32,7 @@ from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
+from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.probes import ProbeSigns
 
@@ -63,7 +66,7 @@ class KrylovLaplaceProblem:
             operator,
             coarse_directions(operator.layout),
             predictors.X()[order],
-            np.array(predictors.offset)[order],
+            predictors.offset[order] if predictors.has_offset else predictors.offset,
         )
         signs = ProbeSigns.of(operator.layout.n_rest, probes, seed, n_rows=design.n_rows)
         return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), signs)
@@ -87,25 +90,6 @@ class KrylovLaplaceProblem:
         u = Parts(np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.n_rest, 1)))
         mode = find_mode(self.rows, self.space.lambdas(self.layout, point), self.response, u, beta, alpha)
         return KrylovLaplacePoint(self, point, mode)
-
-
-@dataclass(frozen=True, eq=False)
-class _Derivatives:
-    """By the parameters, one column each.
-
-    Attributes
-    ----------
-    weighted
-        [W f, W X, K], shape (N, parameters).
-    eta
-        d eta, likewise.
-    b
-        The mode's.
-    """
-
-    weighted: Floats
-    eta: Floats
-    b: Parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +167,14 @@ class KrylovLaplacePoint:
         """Log-likelihood with all constants; minus infinity where the mode was not found."""
         if self.failed:
             return -np.inf
-        loss = self.mode.response.loss + self.mode.penalty + 0.5 * float(self.logdets.mean())
+        loss = self.mode.loss + 0.5 * float(self.logdets.mean())
         return self.problem.response.constant - loss
 
     @cached_property
     def level_scores(self) -> dict[str, Floats]:
         """g_kj = -Z_kj'(w l'), factor -> (J, q)."""
-        slope = self.problem.rows.operator.rmatvec(-self.mode.response.d1[:, None])
-        by_factor = self.mode.elimination.lambdas.by_factor(slope)
-        return {name: values[:, :, 0] for name, values in by_factor.items()}
+        by_factor = self.mode.elimination.lambdas.by_factor(self.mode.slope)
+        return {name: -values[:, :, 0] for name, values in by_factor.items()}
 
     @property
     def b(self) -> dict[str, Floats]:
@@ -200,78 +183,74 @@ class KrylovLaplacePoint:
         return {k: v[:, :, 0] for k, v in lambdas.by_factor(lambdas.times(self.mode.u)).items()}
 
     @cached_property
-    def _derivatives(self) -> _Derivatives:
-        """By every parameter but sigma^2."""
+    def _derivatives(self) -> Derivatives:
+        a = entry_columns(self.problem.space, self.problem.layout, self.level_scores)
+        tol = EXACT if self.problem.signs.complete else SAMPLED
+        return Derivatives.of(self.problem.rows, self.mode, a, tol=tol)
+
+    @cached_property
+    def _leverage_sums(self) -> LeverageSums:
+        """Of the derivatives of w l'' by eta and thresholds."""
         problem, mode = self.problem, self.mode
-        operator, border, lambdas = problem.rows.operator, mode.response.border, mode.elimination.lambdas
-        a = entry_columns(problem.space, problem.layout, self.level_scores)
-        direct = np.hstack([operator.matvec(a), problem.rows.X, np.zeros((len(mode.eta), border.size))])
-        weighted = mode.response.d2[:, None] * direct
-        if border.size:
-            weighted[:, -border.size :] = border.dense()
-        rhs = lambdas.transpose_times(operator.rmatvec(weighted))
-        tol = EXACT if problem.signs.complete else SAMPLED
-        x = mode.system.solve(mode.elimination.reduce(rhs), tol=tol).x
-        taken = lambdas.times(mode.elimination.recover(rhs, x))
-        direct -= operator.matvec(taken)
-        n = a.rest.shape[1]
-        taken.e[:, :, :n] -= a.e
-        taken.rest[:, :n] -= a.rest
-        return _Derivatives(weighted, direct, Parts(-taken.e, -taken.rest))
+        third = problem.response.third(mode.eta, mode.alpha)
+        weights = LeverageWeights(
+            third.d3, problem.rows.X, third.upper, third.lower, third.category, third.size
+        )
+        return self._inverse.leverage_sums(weights)
+
+    @cached_property
+    def _scores(self) -> tuple[tuple[Floats, ...], Floats]:
+        """The gradient at fixed u: by Sigma, a (q, q, m) matrix of each factor, and by (beta, alpha)."""
+        own, T = self.level_scores, self._inverse.traces
+        matrices = tuple(
+            0.5 * ((own[t.name].T @ own[t.name])[:, :, None] - T[t.name]) for t in self.problem.space.terms
+        )
+        return matrices, -np.concatenate([self.mode.fixed_slope, self.mode.alpha_slope])
+
+    @cached_property
+    def _gradients(self) -> Floats:
+        matrices, fixed = self._scores
+        space, sums, b = self.problem.space, self._leverage_sums, self._derivatives.b
+        n, m = space.size - 1, self.problem.signs.count
+        implied = -0.5 * inner(b, Parts(sums.e, sums.rest))
+        out = np.vstack([space.gradient(matrices, np.zeros(m)), np.repeat(fixed[:, None], m, axis=1)])
+        out[:n] += implied[:n]
+        out[n + 1 :] += implied[n:] - 0.5 * np.vstack([sums.beta, sums.alpha])
+        return out
 
     def gradients(self) -> Floats:
         """dL in the order of `vector` as each probe has it, shape (n, m); 0 for sigma^2."""
         return self._gradients
 
-    @cached_property
-    def _gradients(self) -> Floats:
-        problem, mode, space = self.problem, self.mode, self.problem.space
-        moved = self._derivatives.eta
-        third = problem.response.third(mode.eta, mode.alpha)
-        Q = third.d3[:, None] * moved
-        if third.size:
-            Q[:, -third.size :] += _by_threshold(third.upper, third.lower, third.category, third.size)
-        implied = -0.5 * self._inverse.leverage_sums(Q)
-        own, T = self.level_scores, self._inverse.traces
-        scores = tuple(0.5 * ((own[t.name].T @ own[t.name])[:, :, None] - T[t.name]) for t in space.terms)
-        of_covariances = space.gradient(scores, np.zeros(problem.signs.count))
-        n = space.size - 1
-        of_covariances[:n] += implied[:n]
-        fixed = np.concatenate([-problem.rows.X.T @ mode.response.d1, -mode.response.alpha_slope])
-        return np.vstack([of_covariances, fixed[:, None] + implied[n:]])
-
     def gradient(self) -> Floats:
         """dL in the order of `vector`; 0 for sigma^2."""
         return self._gradients.mean(axis=1)
 
+    def gradient_alone(self) -> Floats:
+        """`gradient` by one solution for all parameters, where the derivatives of the mode are not wanted."""
+        problem, mode, sums = self.problem, self.mode, self._leverage_sums
+        space, border, lambdas = problem.space, mode.border, mode.elimination.lambdas
+        pull = Parts(sums.e.mean(axis=2, keepdims=True), sums.rest.mean(axis=1, keepdims=True))
+        rhs = lambdas.transpose_times(pull)
+        x = mode.system.solve(mode.elimination.reduce(rhs), tol=EXACT).x
+        taken = lambdas.times(mode.elimination.recover(rhs, x))
+        image = gram(mode.elimination, taken)
+        left = lambdas.by_factor(Parts(pull.e - image.e, pull.rest - image.rest))
+        matrices, fixed = self._scores
+        own = []
+        for term, matrix in zip(space.terms, matrices, strict=True):
+            cross = left[term.name][:, :, 0].T @ self.level_scores[term.name]
+            own.append(matrix.mean(axis=2, keepdims=True) - 0.25 * (cross + cross.T)[:, :, None])
+        eta = problem.rows.operator.matvec(taken)
+        by_fixed = np.concatenate(
+            [
+                sums.beta.mean(axis=1) - problem.rows.X.T @ (mode.omega * eta[:, 0]),
+                sums.alpha.mean(axis=1) - border.transpose_times(eta)[:, 0],
+            ]
+        )
+        return np.concatenate([space.gradient(tuple(own), np.zeros(1))[:, 0], fixed - 0.5 * by_fixed])
+
     def average_information(self) -> Floats:
         """Of (phi, beta, alpha), as `LaplacePoint.average_information` has it."""
-        return self._information
-
-    @cached_property
-    def _information(self) -> Floats:
-        problem, border = self.problem, self.mode.response.border
-        joint = self._derivatives.weighted.T @ self._derivatives.eta
-        m, p, size = border.size, problem.p, problem.space.size
-        n = size - 1
-        if m:
-            joint[n + p :, n + p :] += border.hessian()
-            joint[n : n + p, n + p :] = joint[n + p :, n : n + p].T
-            joint[:n, n + p :] = joint[n + p :, :n].T
-        joint = 0.5 * (joint + joint.T)
-        joint[:n] *= 0.5
-        joint[n:, :n] *= 0.5
-        whole = np.zeros((size + p + m, size + p + m))
-        kept = np.delete(np.arange(size + p + m), n)
-        whole[np.ix_(kept, kept)] = joint
-        return whole
-
-
-def _by_threshold(upper: Floats, lower: Floats, category: NDArray[np.int64], m: int) -> Floats:
-    """w d l''/d alpha of every row, shape (N, m)."""
-    out, rows = np.zeros((len(upper), m + 1)), np.arange(len(upper))
-    out[rows, category] = upper
-    out = out[:, :m]
-    inner = category > 0
-    out[rows[inner], category[inner] - 1] += lower[inner]
-    return out
+        n = self.problem.space.size - 1
+        return np.insert(np.insert(self._derivatives.information, n, 0.0, axis=0), n, 0.0, axis=1)

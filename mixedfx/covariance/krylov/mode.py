@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.krylov.random_parts import inner
-from mixedfx.covariance.response import Evaluation, Response
+from mixedfx.covariance.response import Border, Response
 from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.deflation import CoarseDirections
 from mixedfx.linalg.elimination import Elimination, eliminate
@@ -60,22 +60,34 @@ class Mode:
         Random coefficients (one column), fixed effects (p,) and thresholds (m,).
     eta
         Linear predictor, shape (N,).
-    response
-        The response's derivatives at eta.
-    penalty
-        |u|^2 / 2.
+    loss
+        sum w l + |u|^2 / 2.
+    slope
+        Z'(w l'), one column.
+    fixed_slope, alpha_slope
+        X'(w l') and sum w dl/d alpha, shapes (p,) and (m,).
+    border
+        Second derivatives that involve thresholds.
     elimination, system
-        C_bb in u.
+        C_bb in u, and w l'' in it.
     """
 
     u: Parts
     beta: Floats
     alpha: Floats
     eta: Floats
-    response: Evaluation
-    penalty: float
+    loss: float
+    slope: Parts
+    fixed_slope: Floats
+    alpha_slope: Floats
+    border: Border
     elimination: Elimination
     system: ReducedSystem
+
+    @property
+    def omega(self) -> NDArray:
+        """w l'', shape (N,)."""
+        return self.elimination.omega
 
 
 def find_mode(
@@ -88,8 +100,10 @@ def find_mode(
     ConvergenceError
         The loss is infinite at the start, or no step lowers it: linear predictors are out of range.
     """
-    operator, base = rows.operator, rows.offset + rows.X @ beta
-    eta = base + operator.matvec(lambdas.times(u))[:, 0]
+    operator = rows.operator
+    eta = operator.matvec(lambdas.times(u))[:, 0]
+    eta += rows.X @ beta
+    eta += rows.offset
     there, penalty = response.evaluate(eta, alpha), 0.5 * float(inner(u, u)[0, 0])
     if not np.isfinite(there.loss + penalty):
         raise ConvergenceError("the likelihood is not finite: linear predictors are out of range")
@@ -97,25 +111,41 @@ def find_mode(
     for _ in range(MAX_STEPS):
         elimination = eliminate(operator, lambdas, there.d2)
         system = reduced_system(elimination, rows.directions, system if decrement2 < NEAR else None)
-        slope = lambdas.transpose_times(operator.rmatvec(there.d1[:, None]))
-        r = Parts(-slope.e - u.e, -slope.rest - u.rest)
+        slope = operator.rmatvec(there.d1[:, None])
+        in_u = lambdas.transpose_times(slope)
+        r = Parts(-in_u.e - u.e, -in_u.rest - u.rest)
         reduced = elimination.reduce(r)
         known = float(np.vdot(r.e, elimination.A_inverse @ r.e))
         decrement2 = known + float(system.energy(reduced)[0])
         if decrement2 <= SETTLED:
-            return Mode(u, beta, alpha, eta, there, penalty, elimination, system)
+            return Mode(
+                u=u,
+                beta=beta,
+                alpha=alpha,
+                eta=eta,
+                loss=there.loss + penalty,
+                slope=slope,
+                fixed_slope=rows.X.T @ there.d1,
+                alpha_slope=there.alpha_slope,
+                border=there.border,
+                elimination=elimination,
+                system=system,
+            )
         x = elimination.recover(r, system.solve(reduced, tol=min(0.1, np.sqrt(decrement2) * 0.01)).x)
-        moved = operator.matvec(lambdas.times(x))[:, 0]
         promised, value, length = float(inner(r, x)[0, 0]), there.loss + penalty, 1.0
+        del there  # arrays as long as the data, which the next ones can have
+        trial_eta = operator.matvec(lambdas.times(x))[:, 0]
+        trial_eta += eta
         while True:
             trial = Parts(u.e + length * x.e, u.rest + length * x.rest)
-            trial_eta = eta + length * moved
-            reached, squares = response.evaluate(trial_eta, alpha), 0.5 * float(inner(trial, trial)[0, 0])
+            there, penalty = response.evaluate(trial_eta, alpha), 0.5 * float(inner(trial, trial)[0, 0])
             # Near the mode the gain drowns in the rounding of the loss: there the full step is right.
-            if promised < 1e-11 * abs(value) or reached.loss + squares <= value - 1e-4 * length * promised:
+            if promised < 1e-11 * abs(value) or there.loss + penalty <= value - 1e-4 * length * promised:
                 break
             length *= 0.5
             if length < 1e-10:
                 raise ConvergenceError("no step of the inner iterations lowers the penalised deviance")
-        u, eta, there, penalty = trial, trial_eta, reached, squares
+            trial_eta += eta
+            trial_eta *= 0.5
+        u, eta = trial, trial_eta
     raise ConvergenceError(f"the inner iterations did not settle in {MAX_STEPS} steps")

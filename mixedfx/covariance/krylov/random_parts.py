@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,3 +29,8 @@ def inner(a: Parts, b: Parts) -> Floats:
 def columns(parts: Parts, which: slice) -> Parts:
     """Some of the columns."""
     return Parts(parts.e[:, :, which], parts.rest[:, which])
+
+
+def joined(parts: Sequence[Parts]) -> Parts:
+    """The columns of all of them."""
+    return Parts(np.concatenate([own.e for own in parts], axis=2), np.hstack([own.rest for own in parts]))

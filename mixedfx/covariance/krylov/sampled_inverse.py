@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.krylov.traces import sampled_traces
 from mixedfx.linalg.elimination import Elimination
 from mixedfx.linalg.layout import Block, RowLayout
+from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.pcg import CGSolution
 from mixedfx.linalg.probes import Probes, ProbeSigns
@@ -104,12 +105,12 @@ class SampledInverse:
         sampled = {name: self.signs.settled(own) for name, own in sampled.items()}
         return sampled | {name: np.repeat(own[:, :, None], m, axis=2) for name, own in self.exact.items()}
 
-    def leverage_sums(self, Q: Floats) -> Floats:
-        """sum_r h_r Q_rk with h_r = z_r' C_bb^-1 z_r, shape (n, m); Q (N, n)."""
+    def leverage_sums(self, weights: LeverageWeights) -> LeverageSums:
+        """Sums over h_r = z_r' C_bb^-1 z_r, m columns."""
         in_b, sums = self._forms
         M, operator = self.elimination.M, self.elimination.operator
-        own = operator.leverage_sums(M, -M @ sums, in_b, Q, self.signs.count)
-        return self.signs.settled(own)
+        own = operator.leverage_sums(M, -M @ sums, in_b, weights, self.signs.count)
+        return LeverageSums(*map(self.signs.settled, own))
 
 
 def _units(layout: RowLayout, block: Block) -> Floats:

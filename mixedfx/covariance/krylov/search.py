@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from mixedfx.covariance.krylov.gaussian import KrylovPoint
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint
 from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
 from mixedfx.covariance.likelihood import entry_covariance
+from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.progress import Report
 
 Floats = NDArray[np.float64]
@@ -50,7 +52,12 @@ class Search[P: (KrylovPoint, KrylovLaplacePoint)]:
 
 
 def search[P: (KrylovPoint, KrylovLaplacePoint)](
-    start: Callable[[int, P | None], P], accuracy: float, report: Report, *, with_sigma: bool
+    start: Callable[[int, P | None], P],
+    space: ParameterSpace,
+    accuracy: float,
+    report: Report,
+    *,
+    with_sigma: bool,
 ) -> Search[P]:
     """Maximise with few probes, and with more of them where their error at the maximum is too large.
 
@@ -58,12 +65,11 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
     """
     probes, found = FIRST_PROBES, None
     while True:
-        at = start(probes, None if found is None else found.optimum.at)
-        space = at.problem.space
-        optimum = climb(at, with_sigma=with_sigma)
+        near = None if found is None else found.optimum.at
+        optimum = climb(partial(start, probes, near), space, with_sigma=with_sigma)
         information = optimum.information
         errors = np.zeros(len(information))
-        if not at.problem.signs.complete:
+        if not optimum.at.problem.signs.complete:
             errors = monte_carlo_errors(optimum.at.gradients(), information)
         se = np.sqrt(np.diag(entry_covariance(optimum, space)))
         relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
@@ -80,13 +86,22 @@ def _noise(point: KrylovPoint | KrylovLaplacePoint) -> Callable[[Floats], float]
 
 
 def climb[P: (KrylovPoint, KrylovLaplacePoint)](
-    at: P, *, with_sigma: bool, tol: float | None = None, held: Sequence[int] = ()
+    start: Callable[[], P],
+    space: ParameterSpace,
+    *,
+    with_sigma: bool,
+    tol: float | None = None,
+    held: Sequence[int] = (),
 ) -> Optimum[P]:
-    """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`."""
-    complete = at.problem.signs.complete
+    """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`.
+
+    Nobody keeps the point where it started: it has arrays as long as the data.
+    """
+    points = [start()]
+    complete = points[0].problem.signs.complete
     return maximise(
-        at,
-        at.problem.space,
+        points.pop(),
+        space,
         with_sigma=with_sigma,
         held=held,
         noise=None if complete else _noise,

@@ -47,6 +47,7 @@ def test_expectations_are_exact(kind: str, family: str) -> None:
     one, two = krylov.at(point, beta, alpha), exact.at(point, beta, alpha)
     assert one.loglik == pytest.approx(two.loglik, abs=1e-6)
     np.testing.assert_allclose(one.gradient(), two.gradient(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(one.gradient_alone(), two.gradient(), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(one.average_information(), two.average_information(), rtol=1e-6, atol=1e-6)
     for factor, b in two.b.items():
         np.testing.assert_allclose(one.b[factor], b, rtol=1e-7, atol=1e-9)
