@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.covariance.factor_coordinates import FactorCoordinates
 from mixedfx.covariance.parameters import ParameterSpace
 
 Floats = NDArray[np.float64]
@@ -17,7 +19,52 @@ SAFETY = 1.3
 """The error of few probes is itself uncertain: so many times the probes that it asks for."""
 
 
-def monte_carlo_errors(gradients: Floats, information: Floats) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """How an optimum can move: in the entries of the covariance factors, where a boundary holds it.
+
+    Attributes
+    ----------
+    directions
+        Of all parameters, one column an entry (sigma^2, a fixed effect), shape (n, k). None leads off the boundary.
+    curvature
+        Of minus the log-likelihood along them beside that of the information: where Sigma is singular its score is not
+        0 and holds its range in place. Shape (k, k).
+    """
+
+    directions: Floats
+    curvature: Floats
+
+    @classmethod
+    def at(cls, space: ParameterSpace, phi: Floats, gradient: Floats, *, with_sigma: bool) -> Movable:
+        """At an optimum, where the mean gradient is this."""
+        n = space.size - 1
+        kept = np.arange(len(phi)) != (-1 if with_sigma else n)
+        coordinates = FactorCoordinates.at(space, space.point(phi[: n + 1]))
+        own = coordinates.jacobian_beside(coordinates.factors, int(kept.sum()) - n)
+        directions = np.zeros((len(phi), own.shape[1]))
+        directions[kept] = own
+        scores = [np.zeros((term.q, term.q)) for term in space.terms]
+        for entry, value in zip(space.entries, gradient, strict=False):
+            scores[entry.term][entry.i, entry.j] = scores[entry.term][entry.j, entry.i] = (
+                value if entry.i == entry.j else 0.5 * value
+            )
+        curvature = np.zeros((own.shape[1], own.shape[1]))
+        for a, (k, i, j) in enumerate(coordinates.entries):
+            for b, (other, row, column) in enumerate(coordinates.entries):
+                if (k, j) == (other, column):
+                    curvature[a, b] = -2.0 * scores[k][i, row]
+        return cls(directions, curvature)
+
+    def covariance(self, information: Floats) -> Floats:
+        """Sampling covariance of all parameters, shape (n, n)."""
+        own = self.directions.T @ information @ self.directions + self.curvature
+        scale = np.sqrt(np.maximum(np.diag(own), np.finfo(float).tiny))
+        inverse = np.linalg.pinv(own / np.outer(scale, scale), hermitian=True) / np.outer(scale, scale)
+        return self.directions @ inverse @ self.directions.T
+
+
+def monte_carlo_errors(gradients: Floats, covariance: Floats) -> Floats:
     """Standard deviation of the estimates over sets of probes, shape (n,).
 
     The estimates solve "mean gradient = 0", so that their error is I^-1 times that of the mean.
@@ -26,12 +73,10 @@ def monte_carlo_errors(gradients: Floats, information: Floats) -> Floats:
     ----------
     gradients
         At the estimates, as each probe has them, shape (n, m).
-    information
-        Of the parameters, shape (n, n); those that are held have zeros.
+    covariance
+        I^-1, shape (n, n), as `Movable` has it.
     """
-    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
-    inverse = np.linalg.pinv(information / np.outer(scale, scale), hermitian=True) / np.outer(scale, scale)
-    moved = inverse @ (gradients - gradients.mean(axis=1, keepdims=True))
+    moved = covariance @ (gradients - gradients.mean(axis=1, keepdims=True))
     m = gradients.shape[1]
     return np.sqrt((moved**2).sum(axis=1) / ((m - 1) * m))
 
@@ -48,16 +93,13 @@ def change_error(gradients: Floats, logdets: Floats, step: Floats) -> float:
 
 
 def relative_errors(errors: Floats, space: ParameterSpace, phi: Floats, se: Floats) -> Floats:
-    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of `ENOUGH` standard errors.
-
-    0 for entries of a matrix at the boundary, which have no standard error.
-    """
+    """Monte Carlo errors of the covariance entries, in units of sd_a sd_b or of `ENOUGH` standard errors `se`."""
     point = space.point(phi[: space.size])
     out = np.zeros(len(space.entries))
     for i, entry in enumerate(space.entries):
         S = point.matrices[entry.term]
         scale = math.sqrt(S[entry.i, entry.i] * S[entry.j, entry.j])
-        if np.isfinite(se[i]) and max(scale, se[i]) > 0:
+        if max(scale, se[i]) > 0:
             out[i] = errors[i] / max(scale, ENOUGH * se[i])
     return out
 

@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.krylov.gaussian import KrylovPoint
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint
-from mixedfx.covariance.krylov.precision import change_error, monte_carlo_errors, probes_for, relative_errors
-from mixedfx.covariance.likelihood import entry_covariance
+from mixedfx.covariance.krylov.precision import (
+    Movable,
+    change_error,
+    monte_carlo_errors,
+    probes_for,
+    relative_errors,
+)
 from mixedfx.covariance.parameters import ParameterSpace
 from mixedfx.progress import Report
 
@@ -67,11 +72,13 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
     while True:
         near = None if found is None else found.optimum.at
         optimum = climb(partial(start, probes, near), space, with_sigma=with_sigma)
-        information = optimum.information
-        errors = np.zeros(len(information))
+        gradients = optimum.at.gradients()
+        movable = Movable.at(space, optimum.phi, optimum.gradient, with_sigma=with_sigma)
+        covariance = movable.covariance(optimum.information)
+        errors = np.zeros(len(covariance))
         if not optimum.at.problem.signs.complete:
-            errors = monte_carlo_errors(optimum.at.gradients(), information)
-        se = np.sqrt(np.diag(entry_covariance(optimum, space)))
+            errors = monte_carlo_errors(gradients, covariance)
+        se = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         relative = float(np.max(relative_errors(errors, space, optimum.phi, se), initial=0.0))
         found = Search(optimum, probes, errors, relative)
         report("Refining", optimum.iterations, None, f"{probes} probes, Monte Carlo error {relative:.1e}")
