@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from problems import FORMULAS, Model, model, orthogonal_signs
 
-from mixedfx.covariance.krylov import derivatives, mode, sampled_inverse
+from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
@@ -21,7 +21,7 @@ FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
 def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mode, "SETTLED", 1e-20)
     monkeypatch.setattr(sampled_inverse, "FEW", 0)
-    for module in (sampled_inverse, derivatives):
+    for module in (sampled_inverse, laplace):
         monkeypatch.setattr(module, "SAMPLED", 1e-13)
 
 
