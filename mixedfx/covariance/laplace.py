@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.conditional import dense_level_covariances
+from mixedfx.covariance.derivatives import Derivatives
+from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.pirls import Mode, Rows, Unknowns, find_joint_mode, find_mode
 from mixedfx.covariance.response import Response
@@ -31,6 +33,7 @@ from mixedfx.design import Design
 from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.intercept_operator import row_operator
+from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import Parts
@@ -127,19 +130,17 @@ class LaplacePoint:
         """The likelihood at other parameters; the inner iterations start from this point's mode."""
         problem, size = self.problem, self.problem.space.size
         point = problem.space.point(vector[:size])
-        start = self.mode.at
-        if not problem.profiled:
-            rest = start.x.rest.copy()
-            rest[problem.layout.beta_start :, 0] = vector[size : size + problem.layout.p]
-            alpha = vector[size + problem.layout.p :]
-            if (np.diff(alpha) <= 0).any():
-                return replace(self, point=point, failed=True)
-            start = Unknowns(Parts(start.x.e, rest), alpha)
+        lambdas = problem.space.lambdas(problem.layout, point)
+        beta, alpha = vector[size : size + problem.layout.p], vector[size + problem.layout.p :]
+        if (np.diff(alpha) <= 0).any():
+            return replace(self, point=point, failed=True)
         try:
-            lambdas = problem.space.lambdas(problem.layout, point)
             if problem.profiled:
-                mode = find_joint_mode(problem.rows, lambdas, problem.response, start)
+                mode = find_joint_mode(problem.rows, lambdas, problem.response, self.mode.at)
             else:
+                u = self._followed(vector, lambdas) or self.mode.at.x
+                rest = np.concatenate([u.rest[: problem.layout.beta_start], beta[:, None]])
+                start = Unknowns(Parts(u.e, rest), alpha)
                 mode = find_mode(problem.rows, lambdas, problem.response, start, self.mode.hessian)
         except ConvergenceError:
             return replace(self, point=point, failed=True)
@@ -239,27 +240,31 @@ class LaplacePoint:
         For covariances half f_i' V^-1 f_j with f = Z_k E g_k, for (beta, alpha) their block of the joint Hessian with u
         profiled out; the mean of the observed and the expected information between the two.
         """
-        problem, mode, hessian = self.problem, self.mode, self.mode.hessian
-        omega, border, X = hessian.omega[:, None], mode.response.border, problem.rows.X
-        F = self._working_rows()
-        n, p, m = F.shape[1], X.shape[1], border.size
-        K = border.dense() if m else np.zeros((len(F), 0))
-        Y = np.hstack([omega * F, omega * X, K])
-        explained = np.column_stack([self._explained(y) for y in np.ascontiguousarray(Y.T)])
-        rest = np.hstack([F, X, np.zeros_like(K)]) - explained
-        by_beta, by_alpha = (omega * X).T @ rest, border.transpose_times(rest)
-        by_beta[:, n + p :] += X.T @ K
-        by_alpha[:, n + p :] += border.hessian()
-        size = problem.space.size
-        whole = np.zeros((size + p + m, size + p + m))
-        beta, alpha = slice(size, size + p), slice(size + p, size + p + m)
-        whole[:n, :n] = 0.5 * (omega * F).T @ rest[:, :n]
-        whole[beta, :n] = 0.5 * by_beta[:, :n]
-        whole[alpha, :n] = 0.5 * by_alpha[:, :n]
-        whole[beta, beta] = by_beta[:, n : n + p]
-        whole[alpha, beta] = by_alpha[:, n : n + p]
-        whole[alpha, alpha] = by_alpha[:, n + p :]
-        return np.tril(whole) + np.tril(whole, -1).T
+        n = self.problem.space.size - 1
+        return np.insert(np.insert(self._derivatives.information, n, 0.0, axis=0), n, 0.0, axis=1)
+
+    @cached_property
+    def _derivatives(self) -> Derivatives:
+        problem, hessian = self.problem, self.mode.hessian
+        rows = problem.rows
+        return Derivatives.of(
+            rows.random.operator,
+            rows.X,
+            hessian.omega,
+            self.mode.response.border,
+            entry_columns(problem.space, rows.random.layout, self.level_scores),
+            gram=hessian.gram,
+            solve=hessian.solve_in_b,
+        )
+
+    def _followed(self, vector: Floats, lambdas: Lambdas) -> Parts | None:
+        """u at other parameters, to first order, if the mode's derivative is known and u is determined."""
+        if "_derivatives" not in vars(self):
+            return None
+        hessian, n = self.mode.hessian, self.problem.rows.random.n
+        u = Parts(self.mode.at.x.e, self.mode.at.x.rest[:n])
+        moved = np.delete(vector - self.vector, self.problem.space.size - 1)
+        return self._derivatives.followed(hessian.lambdas.times(u), moved, lambdas)
 
     def _explained(self, rows: Floats) -> Floats:
         """Z C_bb^-1 Z' rows, shape (N,)."""
@@ -267,19 +272,3 @@ class LaplacePoint:
         lambdas = hessian.lambdas
         x = hessian.solve(lambdas.transpose_times(random.transpose_times(rows)))
         return random.times(lambdas.times(x), np.zeros_like(rows))
-
-    def _working_rows(self) -> Floats:
-        """f = Z_k E g_k for every free entry E of a Sigma, shape (N, n)."""
-        problem, layout = self.problem, self.problem.layout
-        nothing, columns = np.zeros(layout.n_rows), []
-        blocks = {block.name: block for block in layout.rest}
-        for entry in problem.space.entries:
-            name = problem.space.terms[entry.term].name
-            a = self.level_scores[name] @ problem.space.basis(entry)
-            e, rest = np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.beta_start, 1))
-            if name == layout.eliminated.name:
-                e[:, :, 0] = a
-            else:
-                rest[blocks[name].slice, 0] = a.ravel()
-            columns.append(problem.rows.random.times(Parts(e, rest), nothing))
-        return np.column_stack(columns)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mixedfx.covariance.conditional import LevelInverses
 from mixedfx.linalg.dense import level_blocks
-from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.lambdas import Lambdas, inverse_factor
 from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
@@ -91,7 +91,7 @@ def _traces(
     layout = lambdas.layout
     traces, singular = {layout.eliminated.name: 0.5 * (of_e + of_e.T)}, []
     for block, factor in zip(layout.rest, lambdas.rest, strict=True):
-        inverse, trace = _inverse(factor), None
+        inverse, trace = inverse_factor(factor), None
         if inverse is not None:
             trace = _from_covariance(inverse, in_u(block, inverse), block.n_levels)
         if trace is None:
@@ -99,13 +99,6 @@ def _traces(
         else:
             traces[block.name] = trace
     return traces | of_singular(singular) if singular else traces
-
-
-def _inverse(factor: Floats) -> Floats | None:
-    """Lambda^-1, or None where Sigma is singular."""
-    if np.abs(np.diag(factor)).min() <= 1e-6 * np.sqrt((factor**2).sum(axis=1)).max():
-        return None
-    return np.linalg.inv(factor)
 
 
 def _from_covariance(inverse: Floats, V: Floats, n_levels: int) -> Floats | None:

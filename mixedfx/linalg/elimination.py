@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
+from mixedfx.linalg.random_parts import gram
 
 Floats = NDArray[np.float64]
 
@@ -86,6 +87,10 @@ class Elimination(Reduction):
         """Right-hand side of the reduced system for H x = rhs, shape (n_rest, m)."""
         a = self.lambdas.e_times(self.A_inverse @ rhs.e)
         return rhs.rest - self.lambdas.rest_transpose_times(self.operator.cross(self.curvature, a))
+
+    def gram(self, b: Parts) -> Parts:
+        """D'WD b for D without fixed effects and thresholds, in b."""
+        return gram(self.operator, self.curvature, self.blocks.e, b)
 
     def recover(self, rhs: Parts, x_rest: Floats) -> Parts:
         """All of x from its rest."""

@@ -37,7 +37,7 @@ def row_operator(layout: RowLayout) -> RowOperator:
     columns = np.concatenate([block.columns for block in layout.blocks])
     plain = all(block.q == 1 for block in layout.blocks) and (columns == CONSTANT).all()
     # X's values must stand in the rows: what lies in tables by level takes the general kernels.
-    by_row = all(table.shape[1] == 0 for table in layout.features.tables)
+    by_row = not layout.p or all(table.shape[1] == 0 for table in layout.features.tables)
     return InterceptOperator(general) if plain and by_row else general
 
 

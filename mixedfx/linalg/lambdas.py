@@ -14,6 +14,9 @@ from mixedfx.linalg.operator import Parts
 
 Floats = NDArray[np.float64]
 
+WELL_CONDITIONED = 1e-5
+"""Smallest ratio of a covariance factor's scaled singular values at which it is inverted."""
+
 
 @dataclass(frozen=True, eq=False)
 class Lambdas:
@@ -103,3 +106,16 @@ class Lambdas:
             image = (factor.T if transpose else factor) @ levels
             out[block.slice] = image.reshape(block.stop - block.start, v.shape[1])
         return out
+
+
+def inverse_factor(factor: Floats) -> Floats | None:
+    """Lambda^-1, or None where it is (nearly) singular."""
+    if len(factor) == 1:
+        return 1.0 / factor if factor[0, 0] > 0 else None
+    scale = np.sqrt(np.einsum("ab,ab->a", factor, factor))
+    if not (scale > 0).all():
+        return None
+    scaled = factor / scale[:, None]
+    if np.linalg.svd(scaled, compute_uv=False)[-1] < WELL_CONDITIONED:
+        return None
+    return np.linalg.inv(scaled) / scale[None, :]

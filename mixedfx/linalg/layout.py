@@ -145,6 +145,8 @@ class RowLayout:
 
     def chunks(self, parts: int) -> NDArray[np.int64]:
         """Bounds, shape (parts + 1,), that split the eliminated levels into parts of about equal rows."""
+        if parts == 1:
+            return np.array([0, self.n_levels])
         wanted = np.linspace(0, self.n_rows, parts + 1)
         bounds = np.searchsorted(self.ptr, wanted)
         bounds[0], bounds[-1] = 0, self.n_levels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -13,11 +13,14 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.dense import scaled_with_penalty
 from mixedfx.linalg.elimination import inverse_and_logdet
+from mixedfx.linalg.intercept_operator import InterceptOperator, row_operator
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.operator import Parts
+from mixedfx.linalg.operator import Parts, RowOperator
+from mixedfx.linalg.random_parts import gram
 from mixedfx.linalg.threads import in_threads, thread_count
 from mixedfx.predictors import Predictors
 
@@ -26,19 +29,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class RandomRows:
-    """Products with Z, one right-hand side at a time; set up once a model.
+    """Products with Z; set up once a model.
 
-    Vectors are `Parts` without beta: e (J_e, q_e, 1), rest (n, 1) with n = ``layout.beta_start``.
+    Vectors are `Parts` without beta: e (J_e, q_e, m), rest (n, m) with n = ``layout.beta_start``.
 
     Attributes
     ----------
+    operator
+        Products with Z; kernels of this class's own do those of one column of models with slopes faster.
     features
         Distinct columns that random coefficients multiply, shape (N, F), sorted; F is 0 where all are intercepts.
     columns_e, columns_rest
         Numbers of the features of the eliminated factor and of the remaining ones, int32; -1 is the intercept.
     """
 
-    layout: RowLayout
+    operator: RowOperator
     features: Floats
     columns_e: NDArray[np.int32]
     columns_rest: NDArray[np.int32]
@@ -50,7 +55,13 @@ class RandomRows:
         columns = {term.name: term.columns for term in random.terms}
         rest = np.concatenate([np.zeros(0, dtype=np.int32), *(columns[block.name] for block in layout.rest)])
         features = np.ascontiguousarray(random.features[layout.order])
-        return cls(layout, features, columns[layout.eliminated.name], rest)
+        alone = row_operator(replace(layout, fixed_columns=layout.fixed_columns[:0]))
+        return cls(alone, features, columns[layout.eliminated.name], rest)
+
+    @property
+    def layout(self) -> RowLayout:
+        """Without fixed effects."""
+        return self.operator.layout
 
     @property
     def n(self) -> int:
@@ -58,7 +69,9 @@ class RandomRows:
         return self.layout.beta_start
 
     def times(self, b: Parts, base: Floats) -> Floats:
-        """base + Z b, shape (N,)."""
+        """base + Z b, shape (N,); b one column."""
+        if self._plain:
+            return base + self.operator.matvec(b)[:, 0]
         from mixedfx.linalg import random_kernels as kernels
 
         out = np.empty(self.layout.n_rows)
@@ -68,7 +81,9 @@ class RandomRows:
         return out
 
     def transpose_times(self, rows: Floats) -> Parts:
-        """Z' rows, rows (N,)."""
+        """Z' rows, one column; rows (N,)."""
+        if self._plain:
+            return self.operator.rmatvec(rows[:, None])
         from mixedfx.linalg import random_kernels as kernels
 
         e = np.empty((self.layout.n_levels, self.layout.q))
@@ -86,7 +101,9 @@ class RandomRows:
         return out
 
     def cross(self, omega: Floats, e: Floats) -> Floats:
-        """Z_o' W Z_e e, shape (n, 1); e (J_e, q_e, 1)."""
+        """Z_o' W Z_e e, shape (n, m); e (J_e, q_e, m)."""
+        if self._plain or e.shape[2] > 1:
+            return self.operator.cross(Curvature.of(omega), e)
         from mixedfx.linalg import random_kernels as kernels
 
         rest = self._sums()
@@ -94,7 +111,9 @@ class RandomRows:
         return rest.sum(axis=0)[:, None]
 
     def level_sums(self, omega: Floats, rest: Floats) -> Floats:
-        """Z_e' W Z_o rest, shape (J_e, q_e, 1); rest (n, 1)."""
+        """Z_e' W Z_o rest, shape (J_e, q_e, m); rest (n, m)."""
+        if self._plain or rest.shape[1] > 1:
+            return self.operator.level_sums(Curvature.of(omega), rest)
         from mixedfx.linalg import random_kernels as kernels
 
         e = np.empty((self.layout.n_levels, self.layout.q))
@@ -135,6 +154,11 @@ class RandomRows:
     def _sums(self) -> Floats:
         """Room for each thread's sums over the rest."""
         return np.zeros((len(self._bounds) - 1, self.n))
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether all are intercepts, for which the operator has kernels."""
+        return isinstance(self.operator, InterceptOperator)
 
     @cached_property
     def _bounds(self) -> list[int]:
@@ -230,14 +254,24 @@ class RandomHessian:
         (potrs,) = scipy.linalg.get_lapack_funcs(("potrs",), (self.U,))
         return potrs
 
+    def solve_in_b(self, rhs: Parts) -> Parts:
+        """C_bb^-1 rhs, both in b."""
+        return self.lambdas.times(self.solve(self.lambdas.transpose_times(rhs)))
+
+    def gram(self, b: Parts) -> Parts:
+        """Z'WZ b."""
+        return gram(self.rows.operator, Curvature.of(self.omega), self.blocks, b)
+
     def rest_covariance(self) -> Floats:
         """Of the remaining coefficients in b, shape (n, n)."""
         if not self.rows.n:
             return self.U
+        from mixedfx.linalg.dense_kernels import mirror_lower
+
         (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
         upper, _ = potri(self.U, lower=0)
-        lower = upper.T
-        H = np.tril(lower) + np.tril(lower, -1).T
+        H = upper.T  # the same memory, read by rows
+        mirror_lower(H)
         scale = _scale(self.lambdas)
         return self.lambdas.rest_sandwich(H) if scale is None else _scaled(H, scale)
 
@@ -245,9 +279,12 @@ class RandomHessian:
     def reduced(self) -> Callable[[], Floats]:
         """Gives Z_o' (W - W Z_e M Z_e' W) Z_o, full."""
 
+        from mixedfx.linalg.dense_kernels import mirror_lower
+
         def form() -> Floats:
             G = self.rows.schur(self.omega, self.M)
-            return np.tril(G) + np.tril(G, -1).T
+            mirror_lower(G)
+            return G
 
         return form
 

@@ -38,9 +38,11 @@ def per_thread(n_rows: int, shape: tuple[int, ...], fill: float | None = None) -
 
     Threads that write to one cache line wait for each other at every write: twice the time for ordinal models.
     """
+    threads = thread_count(n_rows)
+    if threads == 1:
+        return np.empty((1, *shape)) if fill is None else np.full((1, *shape), fill)
     size = int(np.prod(shape))
     stride = size + CACHE_LINES_APART
-    threads = thread_count(n_rows)
     room = np.empty(threads * stride) if fill is None else np.full(threads * stride, fill)
     strides = (8 * stride, *(8 * int(np.prod(shape[i + 1 :])) for i in range(len(shape))))
     return np.lib.stride_tricks.as_strided(room, (threads, *shape), strides, subok=False)

@@ -17,8 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.krylov.entry_columns import entry_columns
-from mixedfx.covariance.krylov.random_parts import columns, gram, inner
+from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
 from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
@@ -30,6 +29,7 @@ from mixedfx.linalg.intercept_operator import row_operator
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
 from mixedfx.linalg.probes import ProbeSigns
+from mixedfx.linalg.random_parts import columns, inner
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 
 Floats = NDArray[np.float64]
@@ -141,7 +141,7 @@ class KrylovPoint:
     def _of_rows(self) -> tuple[Parts, Floats]:
         """(Z'V0^-1[y X], [y X]'V0^-1[y X])."""
         products, b = self.problem.products, self.elimination.lambdas.times(self._inverse.solved)
-        taken = gram(self.elimination, b)
+        taken = self.elimination.gram(b)
         parts = Parts(products.e - taken.e, products.rest - taken.rest)
         return parts, self.problem.cross - inner(products, b)
 
@@ -255,7 +255,7 @@ class KrylovPoint:
         problem, elimination = self.problem, self.elimination
         lambdas, sigma2 = elimination.lambdas, self.point.sigma2
         a = entry_columns(problem.space, problem.layout, self.level_scores)
-        taken = gram(elimination, a)
+        taken = elimination.gram(a)
         own = self._scores
         h = Parts(
             np.concatenate([taken.e, own.e / sigma2], axis=2), np.hstack([taken.rest, own.rest / sigma2])

@@ -12,17 +12,15 @@ the leverages h_r come from the probes as the traces do.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.krylov.derivatives import Derivatives
-from mixedfx.covariance.krylov.entry_columns import entry_columns
+from mixedfx.covariance.derivatives import Derivatives
+from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
-from mixedfx.covariance.krylov.random_parts import gram, inner
 from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
-from mixedfx.covariance.krylov.traces import inverse_factor
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
 from mixedfx.design import Design
@@ -35,6 +33,7 @@ from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.probes import ProbeSigns
+from mixedfx.linalg.random_parts import inner
 
 Floats = NDArray[np.float64]
 
@@ -142,14 +141,13 @@ class KrylovLaplacePoint:
 
     def _followed(self, vector: Floats, lambdas: Lambdas) -> Parts:
         """u at other parameters, to first order where the mode's derivative is known already, else as it is here."""
-        inverses = [inverse_factor(factor) for factor in (lambdas.e, *lambdas.rest)]
-        if "_derivatives" not in vars(self) or any(inverse is None for inverse in inverses):
+        if "_derivatives" not in vars(self):
             return self.mode.u
         moved = np.delete(vector - self.vector, self.problem.space.size - 1)
-        here, along = self.mode.elimination.lambdas.times(self.mode.u), self._derivatives.b
-        b = Parts(here.e + (along.e @ moved)[:, :, None], here.rest + (along.rest @ moved)[:, None])
-        e, *rest = (inverse for inverse in inverses if inverse is not None)
-        return Lambdas(lambdas.layout, e, tuple(rest)).times(b)
+        followed = self._derivatives.followed(
+            self.mode.elimination.lambdas.times(self.mode.u), moved, lambdas
+        )
+        return self.mode.u if followed is None else followed
 
     @cached_property
     def _inverse(self) -> SampledInverse:
@@ -184,9 +182,16 @@ class KrylovLaplacePoint:
 
     @cached_property
     def _derivatives(self) -> Derivatives:
-        a = entry_columns(self.problem.space, self.problem.layout, self.level_scores)
-        tol = EXACT if self.problem.signs.complete else SAMPLED
-        return Derivatives.of(self.problem.rows, self.mode, a, tol=tol)
+        rows, mode = self.problem.rows, self.mode
+        return Derivatives.of(
+            rows.operator,
+            rows.X,
+            mode.omega,
+            mode.border,
+            entry_columns(self.problem.space, self.problem.layout, self.level_scores),
+            gram=mode.elimination.gram,
+            solve=partial(mode.solve, tol=EXACT if self.problem.signs.complete else SAMPLED),
+        )
 
     @cached_property
     def _leverage_sums(self) -> LeverageSums:
@@ -231,10 +236,8 @@ class KrylovLaplacePoint:
         problem, mode, sums = self.problem, self.mode, self._leverage_sums
         space, border, lambdas = problem.space, mode.border, mode.elimination.lambdas
         pull = Parts(sums.e.mean(axis=2, keepdims=True), sums.rest.mean(axis=1, keepdims=True))
-        rhs = lambdas.transpose_times(pull)
-        x = mode.system.solve(mode.elimination.reduce(rhs), tol=EXACT).x
-        taken = lambdas.times(mode.elimination.recover(rhs, x))
-        image = gram(mode.elimination, taken)
+        taken = mode.solve(pull, tol=EXACT)
+        image = mode.elimination.gram(taken)
         left = lambdas.by_factor(Parts(pull.e - image.e, pull.rest - image.rest))
         matrices, fixed = self._scores
         own = []

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.krylov.random_parts import inner
 from mixedfx.covariance.response import Border, Response
 from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.deflation import CoarseDirections
 from mixedfx.linalg.elimination import Elimination, eliminate
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.operator import Parts, RowOperator
+from mixedfx.linalg.random_parts import inner
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 
 Floats = NDArray[np.float64]
@@ -88,6 +88,13 @@ class Mode:
     def omega(self) -> NDArray:
         """w l'', shape (N,)."""
         return self.elimination.omega
+
+    def solve(self, rhs: Parts, *, tol: float) -> Parts:
+        """C_bb^-1 rhs, both in b."""
+        lambdas = self.elimination.lambdas
+        in_u = lambdas.transpose_times(rhs)
+        x = self.system.solve(self.elimination.reduce(in_u), tol=tol).x
+        return lambdas.times(self.elimination.recover(in_u, x))
 
 
 def find_mode(

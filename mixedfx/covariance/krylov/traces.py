@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.elimination import Elimination
+from mixedfx.linalg.lambdas import WELL_CONDITIONED, inverse_factor
 
 Floats = NDArray[np.float64]
-
-WELL_CONDITIONED = 1e-5
-"""Smallest ratio of a covariance factor's scaled singular values at which it is inverted."""
 
 
 def sampled_traces(
@@ -71,17 +69,6 @@ def sampled_traces(
             inside = factor @ np.linalg.pinv(factor, rcond=WELL_CONDITIONED)
             out[block.name] += whole - np.einsum("ca,cdm,db->abm", inside, whole, inside)
     return out
-
-
-def inverse_factor(factor: Floats) -> Floats | None:
-    """Lambda^-1, or None where it is (nearly) singular."""
-    scale = np.sqrt(np.einsum("ab,ab->a", factor, factor))
-    if not (scale > 0).all():
-        return None
-    scaled = factor / scale[:, None]
-    if np.linalg.svd(scaled, compute_uv=False)[-1] < WELL_CONDITIONED:
-        return None
-    return np.linalg.inv(scaled) / scale[None, :]
 
 
 def _products(x: Floats, y: Floats) -> Floats:

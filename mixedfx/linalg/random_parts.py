@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.linalg.elimination import Elimination
-from mixedfx.linalg.operator import Parts
+from mixedfx.linalg.curvature import Curvature
+from mixedfx.linalg.operator import Parts, RowOperator
 
 Floats = NDArray[np.float64]
 
 
-def gram(elimination: Elimination, b: Parts) -> Parts:
-    """Z'WZ b, several columns."""
-    operator, curvature = elimination.operator, elimination.curvature
-    e = elimination.blocks.e @ b.e + operator.level_sums(curvature, b.rest)
-    nothing = np.zeros_like(elimination.M)
+def gram(operator: RowOperator, curvature: Curvature, blocks: Floats, b: Parts) -> Parts:
+    """Z'WZ b, several columns; `blocks` are the eliminated levels', shape (J_e, q_e, q_e)."""
+    e = blocks @ b.e + operator.level_sums(curvature, b.rest)
+    nothing = np.zeros_like(blocks)
     return Parts(e, operator.cross(curvature, b.e) + operator.reduced_product(curvature, nothing, b.rest))
 
 

@@ -1,0 +1,104 @@
+"""How the mode of a generalized likelihood follows the parameters, and average information with it.
+
+With f = Z a for the columns a = E g_k of `entry_columns`, and K = w d l'/d alpha,
+
+    d b = [a, 0, 0] - C_bb^-1 Z' [W f, W X, K],   d eta = Z d b + [0, X, 0]
+
+and average information is [W f, W X, K]' d eta, with half of what involves covariances: nothing of it has a number for
+each row and parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedfx.covariance.response import Border
+from mixedfx.linalg.lambdas import Lambdas, inverse_factor
+from mixedfx.linalg.operator import Parts, RowOperator
+from mixedfx.linalg.random_parts import inner, joined
+
+Floats = NDArray[np.float64]
+
+GROUP = 4
+"""Columns of fixed effects and thresholds that are weighted at a time: each is as long as the data."""
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """By covariances (without sigma^2), fixed effects and thresholds, one column each.
+
+    Attributes
+    ----------
+    b
+        The mode's.
+    information
+        Average information, shape (parameters, parameters).
+    """
+
+    b: Parts
+    information: Floats
+
+    @classmethod
+    def of(
+        cls,
+        operator: RowOperator,
+        X: Floats,
+        omega: NDArray,
+        border: Border,
+        a: Parts,
+        *,
+        gram: Callable[[Parts], Parts],
+        solve: Callable[[Parts], Parts],
+    ) -> Derivatives:
+        """At a mode.
+
+        Parameters
+        ----------
+        operator
+            Products with Z.
+        X
+            Shape (N, p).
+        omega, border
+            w l'' (N,), and second derivatives that involve thresholds.
+        a
+            The columns E g_k.
+        gram, solve
+            Z'WZ b and C_bb^-1 r, all in b.
+        """
+        n, p, m = a.rest.shape[1], X.shape[1], border.size
+        known = np.zeros((n + p + m, n + p + m))
+        parts = [gram(a)]
+        for first in range(0, p, GROUP):
+            own = slice(first, first + GROUP)
+            WX = omega[:, None] * X[:, own]
+            parts.append(operator.rmatvec(WX))
+            known[n : n + p, n : n + p][:, own] = X.T @ WX
+        groups = ((first, min(first + GROUP, m)) for first in range(0, m, GROUP))
+        parts.extend(operator.rmatvec(border.dense(*group)) for group in groups)
+        weighted = joined(parts)
+        known[:, :n] = inner(weighted, a)
+        known[n + p :, n : n + p] = border.transpose_times(X)
+        taken = solve(weighted)
+        joint = known - inner(weighted, taken)
+        joint[n + p :, n + p :] += border.hessian()
+        joint = np.tril(joint)
+        joint = joint + np.tril(joint, -1).T
+        joint[:n] *= 0.5
+        joint[n:, :n] *= 0.5
+        b = Parts(-taken.e, -taken.rest)
+        b.e[:, :, :n] += a.e
+        b.rest[:, :n] += a.rest
+        return cls(b, joint)
+
+    def followed(self, b: Parts, moved: Floats, lambdas: Lambdas) -> Parts | None:
+        """u where the parameters have `moved`, to first order, from b here; None if a covariance there is singular."""
+        inverses = [inverse_factor(factor) for factor in (lambdas.e, *lambdas.rest)]
+        e, *rest = (inverse for inverse in inverses if inverse is not None)
+        if len(rest) < len(lambdas.rest):
+            return None
+        there = Parts(b.e + (self.b.e @ moved)[:, :, None], b.rest + (self.b.rest @ moved)[:, None])
+        return Lambdas(lambdas.layout, e, tuple(rest)).times(there)
