@@ -96,9 +96,10 @@ class Derivatives:
 
     def followed(self, b: Parts, moved: Floats, lambdas: Lambdas) -> Parts | None:
         """u where the parameters have `moved`, to first order, from b here; None if a covariance there is singular."""
-        inverses = [inverse_factor(factor) for factor in (lambdas.e, *lambdas.rest)]
-        e, *rest = (inverse for inverse in inverses if inverse is not None)
-        if len(rest) < len(lambdas.rest):
+        factors = (lambdas.e, *lambdas.rest)
+        inverses = [inverse for inverse in map(inverse_factor, factors) if inverse is not None]
+        if len(inverses) < len(factors):
             return None
+        e, *rest = inverses
         there = Parts(b.e + (self.b.e @ moved)[:, :, None], b.rest + (self.b.rest @ moved)[:, None])
         return Lambdas(lambdas.layout, e, tuple(rest)).times(there)

@@ -74,31 +74,38 @@ def pcg(
 
     References
     ----------
-    Hestenes & Stiefel 1952. Columns stop for themselves: their step length becomes 0.
+    Hestenes & Stiefel 1952. Columns stop for themselves, and are no longer multiplied.
     """
     r = residual.copy()
     z = precondition(r)
     rho = np.einsum("im,im->m", r, z)
     direction = z.copy()
     floor = tol**2 * np.maximum(reference, np.finfo(float).tiny)
-    iterations = 0
+    x, active, iterations = x.copy(), np.arange(r.shape[1]), 0
     alphas, betas = [], []
-    while iterations < max_iterations and (rho > floor).any():
+    while iterations < max_iterations:
+        running = rho[active] > floor[active]
+        if not running.all():
+            active = active[running]
+            r, direction = (np.ascontiguousarray(own[:, running]) for own in (r, direction))
+        if not len(active):
+            break
         image = product(direction)
         curvature = np.einsum("im,im->m", direction, image)
-        live = (rho > floor) & (curvature > 0)
+        live = curvature > 0
         if not live.any():
             break
-        alpha = np.where(live, rho / np.where(live, curvature, 1.0), 0.0)
-        x = x + alpha * direction
+        alpha = np.where(live, rho[active] / np.where(live, curvature, 1.0), 0.0)
+        x[:, active] += alpha * direction
         r -= alpha * image
         z = precondition(r)
-        previous, rho = rho, np.einsum("im,im->m", r, z)
-        beta = np.where(live, rho / np.where(live, previous, 1.0), 0.0)
+        previous, rho[active] = rho[active], np.einsum("im,im->m", r, z)
+        beta = np.where(live, rho[active] / previous, 0.0)
         direction = z + beta * direction
         iterations += 1
-        alphas.append(alpha)
-        betas.append(beta)
+        for history, steps in ((alphas, alpha), (betas, beta)):
+            history.append(np.zeros(len(rho)))
+            history[-1][active] = steps
     error = float(np.sqrt(np.max(rho / np.maximum(reference, np.finfo(float).tiny), initial=0.0)))
-    history = [np.reshape(steps, (iterations, r.shape[1])) for steps in (alphas, betas)]
-    return CGSolution(x, iterations, bool((rho <= floor).all()), error, *history)
+    steps = (np.reshape(history, (iterations, len(rho))) for history in (alphas, betas))
+    return CGSolution(x, iterations, bool((rho <= floor).all()), error, *steps)
