@@ -16,6 +16,8 @@ of (u, beta, alpha) inside, and the Hessian of all three in place of C_bb in rho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -134,17 +136,18 @@ class LaplacePoint:
         beta, alpha = vector[size : size + problem.layout.p], vector[size + problem.layout.p :]
         if (np.diff(alpha) <= 0).any():
             return replace(self, point=point, failed=True)
-        try:
-            if problem.profiled:
+        if problem.profiled:
+            with suppress(ConvergenceError):
                 mode = find_joint_mode(problem.rows, lambdas, problem.response, self.mode.at)
-            else:
-                u = self._followed(vector, lambdas) or self.mode.at.x
-                rest = np.concatenate([u.rest[: problem.layout.beta_start], beta[:, None]])
+                return LaplacePoint(problem, point, mode)
+            return replace(self, point=point, failed=True)
+        for u in self._starts(vector, lambdas):
+            rest = np.concatenate([u.rest[: problem.layout.beta_start], beta[:, None]])
+            with suppress(ConvergenceError):
                 start = Unknowns(Parts(u.e, rest), alpha)
                 mode = find_mode(problem.rows, lambdas, problem.response, start, self.mode.hessian)
-        except ConvergenceError:
-            return replace(self, point=point, failed=True)
-        return LaplacePoint(problem, point, mode)
+                return LaplacePoint(problem, point, mode)
+        return replace(self, point=point, failed=True)
 
     @property
     def loglik(self) -> float:
@@ -257,14 +260,16 @@ class LaplacePoint:
             solve=hessian.solve_in_b,
         )
 
-    def _followed(self, vector: Floats, lambdas: Lambdas) -> Parts | None:
-        """u at other parameters, to first order, if the mode's derivative is known and u is determined."""
-        if "_derivatives" not in vars(self):
-            return None
-        hessian, n = self.mode.hessian, self.problem.rows.random.n
-        u = Parts(self.mode.at.x.e, self.mode.at.x.rest[:n])
-        moved = np.delete(vector - self.vector, self.problem.space.size - 1)
-        return self._derivatives.followed(hessian.lambdas.times(u), moved, lambdas)
+    def _starts(self, vector: Floats, lambdas: Lambdas) -> Iterator[Parts]:
+        """u to look for the mode from at other parameters: to first order, where it is known, then as it is here."""
+        if "_derivatives" in vars(self):
+            hessian, n = self.mode.hessian, self.problem.rows.random.n
+            b = hessian.lambdas.times(Parts(self.mode.at.x.e, self.mode.at.x.rest[:n]))
+            moved = np.delete(vector - self.vector, self.problem.space.size - 1)
+            followed = self._derivatives.followed(b, moved, lambdas)
+            if followed is not None:
+                yield followed
+        yield self.mode.at.x
 
     def _explained(self, rows: Floats) -> Floats:
         """Z C_bb^-1 Z' rows, shape (N,)."""

@@ -11,6 +11,8 @@ the leverages h_r come from the probes as the traces do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -132,22 +134,21 @@ class KrylovLaplacePoint:
         if (np.diff(alpha) <= 0).any():
             return replace(self, point=point, failed=True)
         lambdas = problem.space.lambdas(problem.layout, point)
-        try:
-            start = self._followed(vector, lambdas)
-            mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
-        except ConvergenceError:
-            return replace(self, point=point, failed=True)
-        return KrylovLaplacePoint(problem, point, mode)
+        for start in self._starts(vector, lambdas):
+            with suppress(ConvergenceError):
+                mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
+                return KrylovLaplacePoint(problem, point, mode)
+        return replace(self, point=point, failed=True)
 
-    def _followed(self, vector: Floats, lambdas: Lambdas) -> Parts:
-        """u at other parameters, to first order where the mode's derivative is known already, else as it is here."""
-        if "_derivatives" not in vars(self):
-            return self.mode.u
-        moved = np.delete(vector - self.vector, self.problem.space.size - 1)
-        followed = self._derivatives.followed(
-            self.mode.elimination.lambdas.times(self.mode.u), moved, lambdas
-        )
-        return self.mode.u if followed is None else followed
+    def _starts(self, vector: Floats, lambdas: Lambdas) -> Iterator[Parts]:
+        """u to look for the mode from at other parameters: to first order, where it is known, then as it is here."""
+        if "_derivatives" in vars(self):
+            moved = np.delete(vector - self.vector, self.problem.space.size - 1)
+            b = self.mode.elimination.lambdas.times(self.mode.u)
+            followed = self._derivatives.followed(b, moved, lambdas)
+            if followed is not None:
+                yield followed
+        yield self.mode.u
 
     @cached_property
     def _inverse(self) -> SampledInverse:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from problems import FORMULAS, Model, model
 
+from mixedfx.covariance.derivatives import Derivatives
 from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.families import get_family
+from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.probes import ProbeSigns
 
 FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
@@ -61,3 +63,21 @@ def test_moves_that_cannot_be_followed_have_no_likelihood() -> None:
     vector = at.vector
     vector[-2:] = vector[-2:][::-1]  # thresholds that fall
     assert at.move(vector).loglik == -np.inf
+
+
+@pytest.mark.parametrize("engine", [0, 1])
+def test_a_first_order_start_out_of_range_is_given_up(engine: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = model("crossed", 2, family="poisson")
+    problem = problems(m, "poisson")[engine]
+    point = Covariances(tuple(0.3 * m.sigmas[t.name] for t in problem.space.terms), 1.0)
+    at = problem.at(point, np.zeros(problem.rows.X.shape[1]), np.zeros(0))
+    at.average_information()  # so that the mode's derivatives are known
+    vector = at.vector + 0.1
+    vector[problem.space.size - 1] = 1.0  # sigma^2 is no parameter
+    expected = at.move(vector).loglik
+
+    def far(self: Derivatives, b: Parts, moved: object, lambdas: object) -> Parts:  # noqa: ARG001
+        return Parts(np.full_like(b.e, 1e4), np.full_like(b.rest, 1e4))
+
+    monkeypatch.setattr(Derivatives, "followed", far)
+    assert at.move(vector).loglik == pytest.approx(expected, abs=1e-8)
