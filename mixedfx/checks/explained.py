@@ -13,31 +13,25 @@ Floats = NDArray[np.float64]
 
 
 class Explained(NamedTuple):
-    """T_jj of a factor's levels.
-
-    Attributes
-    ----------
-    T
-        Shape (J, q, q); in a large model an approximation that is right on average.
-    total
-        Their sum, shape (q, q), as exactly as it is known.
-    """
+    """T_jj of a factor's levels, shape (J, q, q)."""
 
     T: Floats
-    total: Floats
+
+    @property
+    def total(self) -> Floats:
+        """Their sum, shape (q, q)."""
+        return self.T.sum(axis=0)
 
     def at(self, change: Floats) -> Explained:
         """Where Sigma is another by `change` (q, q): T^-1 is Sigma plus what the rows leave unknown, which stays."""
-        T = changed(self.T, change)
-        return Explained(T, T.sum(axis=0))
+        if len(change) == 1:
+            return Explained(self.T / (1 + self.T * change))
+        return Explained(np.linalg.solve(np.eye(len(change)) + self.T @ change, self.T))
 
     def information(self, space: ParameterSpace) -> Floats:
         """1/2 sum_j tr(T_jj E_a T_jj E_b) of the factor's free entries, in the order of `space`."""
+        q = self.T.shape[1]
+        flat = self.T.reshape(len(self.T), q * q)
+        squares = (flat.T @ flat).reshape(q, q, q, q)  # sum_j of T_jj times T_jj, entry by entry
         basis = np.array([space.basis(entry) for entry in space.entries])
-        products = np.einsum("jab,ebc->jeac", self.T, basis, optimize=True)
-        return 0.5 * np.einsum("jeab,jfba->ef", products, products, optimize=True)
-
-
-def changed(T: Floats, change: Floats) -> Floats:
-    """(T^-1 + change)^-1, for singular T too."""
-    return np.linalg.solve(np.eye(len(change)) + T @ change, T)
+        return 0.5 * np.einsum("xyzw,ayz,bwx->ab", squares, basis, basis, optimize=True)

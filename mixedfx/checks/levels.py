@@ -128,7 +128,7 @@ def compare_levels(
 
 @dataclass(frozen=True, eq=False)
 class _Uncertainty:
-    """Columns sd1, sd2, z, inside, each (J, q), NaN on levels that were not chosen; shares below quantiles (n, q)."""
+    """Columns sd1, sd2, z, inside, those that are known, each (J, q); shares below quantiles (n, q)."""
 
     columns: dict[str, Floats]
     pit: Floats | None = None
@@ -138,8 +138,7 @@ class _Uncertainty:
 def _uncertainty(
     factor: str, modes1: pd.DataFrame, modes2: pd.DataFrame, first: StageOne, second: StageNormal
 ) -> _Uncertainty:
-    levels = second.affordable(modes2.index)
-    chosen = modes2.index.get_indexer(levels)
+    levels = modes2.index
     own2, centred2 = second.variances(factor, levels)
     columns = {"sd2": np.sqrt(own2)}
     draws = _draws(first.result.posterior, factor, levels)
@@ -148,10 +147,8 @@ def _uncertainty(
     elif draws is not None:
         own1, centred1 = draws.var(axis=0), _deviations(draws).var(axis=0)
     else:
-        return _Uncertainty(
-            {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}
-        )
-    mean1, mean2 = _deviations(modes1.to_numpy()[chosen]), _deviations(modes2.to_numpy()[chosen])
+        return _Uncertainty(columns)
+    mean1, mean2 = _deviations(modes1.to_numpy()), _deviations(modes2.to_numpy())
     deviations = None if draws is None else _deviations(draws)
     ends = np.array([0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2])
     lower, upper = _quantiles(ends, mean1, np.sqrt(centred1), deviations)
@@ -163,13 +160,11 @@ def _uncertainty(
             "z": (mean2 - mean1) / np.sqrt(gained),
             "inside": share_inside(lower, upper, mean2, np.sqrt(centred2)),
         }
-    some = _sample(len(chosen))
+    some = _sample(len(levels))
     own = None if deviations is None else deviations[:, some]
     quantiles = _quantiles(PROBABILITIES, mean1[some], np.sqrt(centred1[some]), own)
     pit = np.stack([shares_below(bound, mean2[some], np.sqrt(centred2[some])) for bound in quantiles])
-    return _Uncertainty(
-        {name: _spread_out(values, chosen, len(modes2)) for name, values in columns.items()}, pit, len(some)
-    )
+    return _Uncertainty(columns, pit, len(some))
 
 
 def _quantiles(at: Floats, mean: Floats, sd: Floats, draws: Floats | None) -> Floats:
@@ -189,12 +184,6 @@ def _sample(n: int) -> NDArray[np.int64]:
 def _deviations(values: Floats) -> Floats:
     """From the mean over levels, the last axis but one."""
     return values - values.mean(axis=-2, keepdims=True)
-
-
-def _spread_out(values: Floats, chosen: NDArray[np.int64], n: int) -> Floats:
-    out = np.full((n, values.shape[1]), np.nan)
-    out[chosen] = values
-    return out
 
 
 def _draws(posterior: DataTree | None, factor: str, levels: pd.Index) -> Floats | None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mixedfx.checks.finding import Finding, skipped
+from mixedfx.checks.rivals import is_large, stage_two
 from mixedfx.checks.scored_rows import scorable_sample
 from mixedfx.checks.thresholds import Thresholds, grade
 from mixedfx.families import Family, get_family
@@ -31,6 +32,7 @@ from mixedfx.predictors import Predictors
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
+    from mixedfx.linalg.layout import RowLayout
 
 Floats = NDArray[np.float64]
 
@@ -217,7 +219,16 @@ def _statistics(coef: CoefficientsResult, family: Family, y: Floats) -> dict[str
 def _linear_predictors(
     coef: CoefficientsResult, predictors: Predictors, rng: np.random.Generator
 ) -> Iterator[tuple[Floats, object]]:
-    """eta (N,) of each draw of all coefficients, and what the density needs besides."""
+    """eta (N,) of each draw of all coefficients, and what the density needs besides.
+
+    Of a large fit each row's eta is drawn for itself: the statistics are sums over rows, and a draw of all coefficients
+    takes a solution with all rows.
+    """
+    if len(coef.mixture.components) == 1 and is_large(_layout(coef)):
+        rows = stage_two(coef, predictors)
+        for _ in range(DRAWS):
+            yield rows.mean + np.sqrt(rows.variance) * rng.standard_normal(len(rows.mean)), rows.auxiliary
+        return
     p = len(coef.fixef)
     X = predictors.X()
     for first in range(0, DRAWS, DRAWS_AT_ONCE):
@@ -231,6 +242,10 @@ def _linear_predictors(
                 eta += np.where(known, own, 0.0)
             # A draw of thresholds that lie close may cross.
             yield eta, coef.varcorr.sigma2 if coef.thresholds is None else np.sort(fixed[p:, m])
+
+
+def _layout(coef: CoefficientsResult) -> RowLayout:
+    return coef.mixture.components[0].normal.elimination.operator.layout
 
 
 def _summarised(

@@ -23,17 +23,24 @@ if TYPE_CHECKING:
     from mixedfx.checks.stage_normal import StageNormal
     from mixedfx.checks.stage_one import StageOne
     from mixedfx.coefficients.result import CoefficientsResult
+    from mixedfx.linalg.layout import RowLayout
 
 Floats = NDArray[np.float64]
 
 UNSHRUNK = 100.0
 """How many times as large as the frozen Sigma a Sigma is that hardly shrinks. Without any, a level whose outcomes are
 all alike has no estimate in families other than gaussian."""
-MOST_WORK = 2e9
-"""Rows times coefficients besides those of the largest factor: exact variances of predictions take a sixteenth as many
-steps. Beyond it covariances between levels of different factors, which are small, are left out."""
+MOST_ROWS, MOST_WORK = 1_000_000, 5e8
+"""Rows of the fit, and rows times coefficients besides those of the largest factor, up to which variances of
+predictions are had from solutions with all rows. Beyond, covariances between levels of different factors, which are
+small where levels have many rows, are left out."""
 MOST_ROWS_AGAIN = 2_000_000
 """Estimating at other covariances takes as long as stage 2: not done for more rows."""
+
+
+def is_large(layout: RowLayout) -> bool:
+    """Whether solutions with all rows take so long that few must do."""
+    return layout.n_rows > MOST_ROWS or layout.n_rows * min(layout.n_rest, DENSE_LIMIT) > MOST_WORK
 
 
 def stage_two(coef: CoefficientsResult, predictors: Predictors) -> Prediction:
@@ -120,10 +127,7 @@ def _estimated_again(coef: CoefficientsResult, data: object, varcorr: VarCorr) -
 
 def _of_mixture(mixture: Mixture, predictors: Predictors, auxiliary: object) -> Prediction:
     layout = mixture.components[0].normal.elimination.operator.layout
-    if (
-        len(mixture.components) == 1
-        and MOST_WORK < layout.n_rows * layout.n_rest <= layout.n_rows * DENSE_LIMIT
-    ):
+    if len(mixture.components) == 1 and is_large(layout):
         variance = _sum_of_variances(mixture.components[0], predictors)
     else:
         variance = linear_predictor_variance(mixture, predictors)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.checks.explained import Explained, changed
-from mixedfx.coefficients.laplace_normal import DENSE_LIMIT, LaplaceNormal
+from mixedfx.checks.explained import Explained
+from mixedfx.coefficients.laplace_normal import LaplaceNormal
 from mixedfx.grouping import Grouping
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
 Floats = NDArray[np.float64]
-
-COLUMNS_AT_ONCE = 16
-LEVELS_IF_LARGE = 128
-"""How many levels have their covariances computed where each costs a solve with all rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +43,6 @@ class StageNormal:
     terms: Mapping[str, RandomTerm]
 
     @property
-    def is_large(self) -> bool:
-        """Whether the variance of a level costs solves with all rows, so that few levels must do."""
-        return self._layout.n_rest > DENSE_LIMIT
-
-    @property
     def n_rows(self) -> int:
         """Rows of the stage."""
         return self._layout.n_rows
@@ -69,49 +60,19 @@ class StageNormal:
         """Labels of a factor's levels."""
         return self.terms[factor].grouping.levels
 
-    def own_information(self, factor: str) -> Floats:
-        """Z_j'W Z_j of all levels, shape (J, q, q)."""
-        blocks = self.normal.elimination.blocks
-        if factor == self._layout.eliminated.name:
-            return blocks.e
-        at = [block.name for block in self._layout.rest].index(factor)
-        return blocks.rest[at]
-
     @cached_property
     def explained(self) -> dict[str, Explained | None]:
-        """What rows tell of each factor's levels, at this Sigma; None for a factor whose Sigma is singular.
-
-        In a large model V_jj is computed for some levels, drawn at random. A level whose rows had no other unknowns
-        would have T = (Sigma + (Z_j'W Z_j)^-1)^-1, which is known of all levels and differs little from T: the
-        difference is estimated from those drawn.
-        """
+        """What rows tell of each factor's levels, at this Sigma; None for a factor whose Sigma is singular."""
         return {factor: self._explained(factor) for factor in self.terms}
 
     def rows(self, factor: str, levels: pd.Index) -> NDArray[np.int64]:
         """Rows of each of the levels, shape (n,)."""
         return self.terms[factor].grouping.counts()[self.levels(factor).get_indexer(levels)]
 
-    def affordable(self, levels: pd.Index) -> pd.Index:
-        """The levels themselves, or in a large model so many of them, drawn at random, as can be afforded."""
-        if not self.is_large or len(levels) <= LEVELS_IF_LARGE:
-            return levels
-        return levels[np.sort(np.random.default_rng(0).choice(len(levels), LEVELS_IF_LARGE, replace=False))]
-
     def covariances(self, factor: str, levels: pd.Index) -> Floats:
         """Covariance of the coefficients of each of some levels, shape (n, q, q)."""
         codes = self.levels(factor).get_indexer(levels)
-        if not self.is_large:
-            return self.normal.level_covariances(factor, conditional=False)[codes]
-        term = self.terms[factor]
-        out = np.empty((len(codes), term.q, term.q))
-        for a in range(term.q):
-            for first in range(0, len(codes), COLUMNS_AT_ONCE):
-                some = codes[first : first + COLUMNS_AT_ONCE]
-                m = np.arange(len(some))
-                unit = np.zeros((term.grouping.n_levels, term.q, len(some)))
-                unit[some, a, m] = 1.0
-                out[first : first + len(some), a] = self._covariances_with(factor, unit)[some, :, m]
-        return 0.5 * (out + np.swapaxes(out, 1, 2))
+        return self.normal.level_covariances(factor, conditional=False)[codes]
 
     def variances(self, factor: str, levels: pd.Index) -> tuple[Floats, Floats]:
         """Variances of the coefficients of some levels, and of their deviations from the mean over these levels.
@@ -138,20 +99,12 @@ class StageNormal:
         return pd.Series(np.sqrt(variances), index=list(self.fixed_names))
 
     def _explained(self, factor: str) -> Explained | None:
-        L, everyone = self.factor_matrix(factor), self.levels(factor)
+        L = self.factor_matrix(factor)
         if np.abs(np.diag(L)).min() <= 1e-6 * np.abs(L).max():
             return None
         inverse = np.linalg.inv(L)
-        levels = self.affordable(everyone)
-        V = self.covariances(factor, levels)
-        T = inverse.T @ (np.eye(len(L)) - inverse @ V @ inverse.T) @ inverse
-        if len(levels) == len(everyone):
-            return Explained(T, T.sum(axis=0))
-        alone = changed(self.own_information(factor), L @ L.T)
-        drawn = alone[everyone.get_indexer(levels)]
-        share = np.sqrt(np.diagonal(T.mean(axis=0)) / np.diagonal(drawn.mean(axis=0)))
-        total = alone.sum(axis=0) + len(alone) * (T - drawn).mean(axis=0)
-        return Explained(alone * np.outer(share, share), total)
+        V = self.normal.level_covariances(factor, conditional=False)
+        return Explained(inverse.T @ (np.eye(len(L)) - inverse @ V @ inverse.T) @ inverse)
 
     @property
     def _layout(self) -> RowLayout:

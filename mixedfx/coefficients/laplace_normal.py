@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.coefficients.sampled_covariances import sampled_covariances
 from mixedfx.linalg.blas import one_blas
 from mixedfx.linalg.deflation import coarse_directions, symmetric_pseudo_inverse
 from mixedfx.linalg.dense import level_blocks
@@ -26,10 +27,10 @@ from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 Floats = NDArray[np.float64]
 
 DENSE_LIMIT = 5000
-"""Conditional variances are exact where the rest has up to this many coefficients (0.2 GB a matrix)."""
-MONTE_CARLO_DRAWS = 512
-"""Draws behind a conditional variance otherwise: its Monte Carlo error is sqrt(2 / 512) = 6 %, 3 % of the sd."""
+"""Conditional covariances are exact where the rest has up to this many coefficients (0.2 GB a matrix)."""
 DRAWS_AT_ONCE = 16
+MOST_DRAWS = 512
+"""Behind conditional covariances otherwise, if fewer are not as exact as is wanted."""
 SOLVE_TOL = 1e-8
 
 
@@ -104,6 +105,10 @@ class LaplaceNormal:
         return np.concatenate(fixed, axis=1), {k: np.concatenate(v, axis=2) for k, v in random.items()}
 
     def _draw(self, columns: int, rng: np.random.Generator) -> Parts:
+        return self._solve(self._noise(columns, rng))
+
+    def _noise(self, columns: int, rng: np.random.Generator) -> Parts:
+        """Columns from N(0, H): H^-1 times them are draws in u."""
         elimination = self.elimination
         layout, curvature = elimination.operator.layout, elimination.curvature
         noise = elimination.operator.noise(curvature, int(rng.integers(2**62)), columns)
@@ -113,7 +118,7 @@ class LaplaceNormal:
         values, vectors = np.linalg.eigh(curvature.gap)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         white_rest[layout.alpha_start :] = root @ rng.standard_normal((layout.n_thresholds, columns))
-        return self._solve(Parts(in_u.e + white_e, in_u.rest + white_rest))
+        return Parts(in_u.e + white_e, in_u.rest + white_rest)
 
     def _solve(self, rhs: Parts) -> Parts:
         """H^-1 rhs in u."""
@@ -137,12 +142,6 @@ class LaplaceNormal:
         return out
 
     def _conditional_from_draws(self) -> dict[str, Floats]:
-        """Second moments of draws whose part due to the fixed is taken off: b - G fixed is a draw given them."""
         rng = np.random.default_rng(0)
-        sums: dict[str, Floats] = {}
-        for _ in range(0, MONTE_CARLO_DRAWS, DRAWS_AT_ONCE):
-            fixed, random = self.draws(DRAWS_AT_ONCE, rng)
-            for name, b in random.items():
-                given = b - self._fixed[1][name] @ fixed
-                sums[name] = sums.get(name, 0.0) + given @ np.swapaxes(given, 1, 2)
-        return {name: total / MONTE_CARLO_DRAWS for name, total in sums.items()}
+        noise = (self._noise(DRAWS_AT_ONCE, rng) for _ in range(MOST_DRAWS // DRAWS_AT_ONCE))
+        return sampled_covariances(self._system, self.elimination, self._fixed[1], noise)

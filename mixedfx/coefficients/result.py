@@ -116,8 +116,8 @@ class CoefficientsResult:
 
         Notes
         -----
-        Exact where the factors other than the largest have up to 5,000 coefficients together; beyond that from 512
-        draws (3 % Monte Carlo error), see `mixedfx.coefficients.laplace_normal`.
+        Exact where the factors other than the largest have up to 5,000 coefficients together; beyond that with a Monte
+        Carlo error of at most 3 %, see `mixedfx.coefficients.sampled_covariances`.
         """
         self.spec.group(factor)
         return self._frame(factor, np.sqrt(self.mixture.level_variances(factor, conditional=conditional)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
-from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.lambdas import Lambdas, level_products
 from mixedfx.linalg.operator import DiagonalBlocks, Parts, RowOperator
 from mixedfx.linalg.random_parts import gram
 
@@ -85,7 +85,7 @@ class Elimination(Reduction):
 
     def reduce(self, rhs: Parts) -> Floats:
         """Right-hand side of the reduced system for H x = rhs, shape (n_rest, m)."""
-        a = self.lambdas.e_times(self.A_inverse @ rhs.e)
+        a = self.lambdas.e_times(level_products(self.A_inverse, rhs.e))
         return rhs.rest - self.lambdas.rest_transpose_times(self.operator.cross(self.curvature, a))
 
     def gram(self, b: Parts) -> Parts:
@@ -95,7 +95,7 @@ class Elimination(Reduction):
     def recover(self, rhs: Parts, x_rest: Floats) -> Parts:
         """All of x from its rest."""
         sums = self.operator.level_sums(self.curvature, self.lambdas.rest_times(x_rest))
-        return Parts(self.A_inverse @ (rhs.e - self.lambdas.e_transpose_times(sums)), x_rest)
+        return Parts(level_products(self.A_inverse, rhs.e - self.lambdas.e_transpose_times(sums)), x_rest)
 
 
 def eliminate(

@@ -49,11 +49,11 @@ class Lambdas:
 
     def e_times(self, u: Floats) -> Floats:
         """Lambda_e u, u (J_e, q_e, m)."""
-        return self.e @ u
+        return level_products(self.e, u)
 
     def e_transpose_times(self, b: Floats) -> Floats:
         """Lambda_e' b, b (J_e, q_e, m)."""
-        return self.e.T @ b
+        return level_products(self.e.T, b)
 
     def times(self, u: Parts) -> Parts:
         """b = Lambda u."""
@@ -119,3 +119,9 @@ def inverse_factor(factor: Floats) -> Floats | None:
     if np.linalg.svd(scaled, compute_uv=False)[-1] < WELL_CONDITIONED:
         return None
     return np.linalg.inv(scaled) / scale[None, :]
+
+
+def level_products(blocks: Floats, x: Floats) -> Floats:
+    """Each level's own, or one common, block (J or nothing, q, q) times its coefficients (J, q, m)."""
+    # As matrices of one entry, a million levels would take ten times as long.
+    return blocks * x if x.shape[-2] == 1 else blocks @ x

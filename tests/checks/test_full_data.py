@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from two_stages import FORMULA, TwoStages
 
-from mixedfx.checks import stage_normal
 from mixedfx.checks.explained import Explained
 from mixedfx.checks.fisher_step import fisher_step
 from mixedfx.checks.full_data import FullData, full_data_estimate
 from mixedfx.checks.stage_normal import stage_two_normal
 from mixedfx.checks.thresholds import Thresholds
+from mixedfx.coefficients import laplace_normal
 from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.parameters import ParameterSpace
@@ -68,10 +68,11 @@ def test_a_variance_of_which_reml_knows_nothing_has_no_standard_error() -> None:
 def test_without_the_data_one_step_comes_near(
     rows_fit: TwoStages, reml: VarCorr, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if large:
-        monkeypatch.setattr(stage_normal, "DENSE_LIMIT", 10)
-        monkeypatch.setattr(stage_normal, "LEVELS_IF_LARGE", 30)
-    found = estimate(rows_fit, None)
+    stages = rows_fit
+    if large:  # a new fit: what one has worked out it keeps
+        monkeypatch.setattr(laplace_normal, "DENSE_LIMIT", 10)
+        stages = replace(rows_fit, coef=estimate_coefficients(FORMULA, rows_fit.data, rows_fit.cov))
+    found = estimate(stages, None)
     assert isinstance(found, FullData)
     assert "data=" in found.why
     table = found.standard_errors
@@ -140,7 +141,7 @@ def test_information_of_a_balanced_factor() -> None:
         term_free,
     )
     T = np.full((50, 1, 1), 0.8)
-    information = Explained(T, T.sum(axis=0)).information(ParameterSpace.of((term,)))
+    information = Explained(T).information(ParameterSpace.of((term,)))
     assert information == pytest.approx(np.array([[50 * 0.64 / 2]]))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from two_stages import TwoStages
+from two_stages import FORMULA, TwoStages
 
-from mixedfx.checks import stage_normal
 from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
 from mixedfx.checks.stage_one import stage_one_fits
+from mixedfx.coefficients import laplace_normal
+from mixedfx.coefficients.estimate import estimate_coefficients
+from mixedfx.coefficients.sampled_covariances import ACCURACY
 from mixedfx.design import build_design
 
 
@@ -58,20 +62,28 @@ def expected_variances(
     return own, centred
 
 
+def in_a_large_model(stages: TwoStages, monkeypatch: pytest.MonkeyPatch) -> TwoStages:
+    """As if the rest were too large for a dense inverse; fitted anew, because what a fit has worked out it keeps."""
+    monkeypatch.setattr(laplace_normal, "DENSE_LIMIT", 10)
+    return replace(stages, coef=estimate_coefficients(FORMULA, stages.data, stages.cov))
+
+
 @pytest.mark.parametrize("factor", ["user", "item"])
 @pytest.mark.parametrize("large", [False, True])
 def test_stage_two_variances(
     rows_fit: TwoStages, factor: str, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if large:  # one solve a level instead of a dense inverse
-        monkeypatch.setattr(stage_normal, "DENSE_LIMIT", 10)
-    second = stage_two_normal(rows_fit.coef)
+    stages = in_a_large_model(rows_fit, monkeypatch) if large else rows_fit
+    second = stage_two_normal(stages.coef)
     wanted = second.levels(factor)[3:40]
     found = second.variances(factor, wanted)
     for values, expected in zip(
         found, expected_variances(rows_fit.data, rows_fit, factor, wanted), strict=True
     ):
-        assert values == pytest.approx(expected, rel=1e-6)
+        off = values / expected - 1
+        # Of draws: a variance's error is twice that of its root, and the largest of 74 below four of them.
+        assert np.sqrt(np.mean(off**2)) < (2 * ACCURACY if large else 1e-6)
+        assert np.abs(off).max() < (8 * ACCURACY if large else 1e-6)
 
 
 @pytest.mark.parametrize("factor", ["user", "item"])
@@ -104,16 +116,10 @@ def explained_of_all(stage: StageNormal) -> dict[str, np.ndarray]:
     return {factor: found.total for factor, found in stage.explained.items() if found is not None}
 
 
-def test_explained_in_a_large_model_is_close_to_that_of_all_levels(
+def test_explained_in_a_large_model_is_close_to_the_exact(
     rows_fit: TwoStages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = explained_of_all(stage_two_normal(rows_fit.coef))
-    monkeypatch.setattr(stage_normal, "DENSE_LIMIT", 10)
-    monkeypatch.setattr(stage_normal, "LEVELS_IF_LARGE", 15)
-    sampled = stage_two_normal(rows_fit.coef)
-    for factor, total in explained_of_all(sampled).items():
-        found = sampled.explained[factor]
-        assert found is not None
-        # 15 of 80 and of 60 levels: their plain mean would be several per cent off.
-        assert np.diag(total) == pytest.approx(np.diag(exact[factor]), rel=0.01)
-        assert np.diag(found.T.sum(axis=0)) == pytest.approx(np.diag(exact[factor]), rel=0.02)
+    sampled = explained_of_all(stage_two_normal(in_a_large_model(rows_fit, monkeypatch).coef))
+    for factor, total in sampled.items():
+        assert np.diag(total) == pytest.approx(np.diag(exact[factor]), rel=0.005)
