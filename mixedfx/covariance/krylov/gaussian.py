@@ -190,8 +190,11 @@ class KrylovPoint:
     @property
     def b(self) -> dict[str, Floats]:
         """Conditional modes, factor -> (J, q)."""
-        pairs = zip(self.problem.space.terms, self.point.matrices, strict=True)
-        return {term.name: self.level_scores[term.name] @ S for term, S in pairs}
+        # Not Sigma g: that is g's error times what the rows of a level weigh against the prior, 10^4 for many rows.
+        solved, beta = self.elimination.lambdas.times(self._inverse.solved), self._fixed[0]
+        e = solved.e[:, :, 0] - solved.e[:, :, 1:] @ beta
+        own = Parts(e[:, :, None], solved.rest[:, :1] - solved.rest[:, 1:] @ beta[:, None])
+        return {name: b[:, :, 0] for name, b in self.elimination.lambdas.by_factor(own).items()}
 
     @property
     def logdets(self) -> Floats:
