@@ -75,7 +75,7 @@ class Thresholds:
     ess: tuple[float, float] = (400.0, 100.0)
     negligible: float = 0.02
     min_levels: int = 10
-    max_coefficients: int = 5000
+    max_coefficients: int = 2000
 
     def __post_init__(self) -> None:
         if not 0 < self.fail_rate <= self.warn_rate < 1:
