@@ -51,7 +51,8 @@ class Comparison:
     findings
         What each check found.
     fixed_effects
-        Fixed effects of both stages side by side; see `mixedfx.checks.fixed_effects.fixed_effects_table`.
+        Fixed effects, and thresholds of ordered categories after them, of both stages side by side; see
+        `mixedfx.checks.fixed_effects.fixed_effects_table`.
     levels
         Each random coefficient on the levels that both stages have.
     covariances
@@ -128,7 +129,7 @@ class Comparison:
     def plot_fixed_effects(self) -> Figure:
         """Fixed effects of stage 2 less those of stage 1.
 
-        In standard errors of stage 1. The grey bars hold 90 % of the differences that the further rows of stage 2 make
+        In standard errors of stage 1; thresholds of ordered categories are among them. The grey bars hold 90 % of the differences that the further rows of stage 2 make
         by chance.
         """
         from mixedfx.checks.plots.fixed_effects import plot_fixed_effects
@@ -340,10 +341,22 @@ def _check_same_model(cov: CovarianceResult, coef: CoefficientsResult, second: S
 def _fixed_effects(
     cov: CovarianceResult, coef: CoefficientsResult, fits: Mapping[str, StageOne], second: StageNormal
 ) -> pd.DataFrame:
-    """Stage 1's are those of its largest fit."""
+    """Fixed effects, and thresholds after them; V1 of stage 1's largest fit."""
     largest = largest_fit(fits)
+    thresholds = () if coef.thresholds is None else tuple(coef.thresholds.index)
     gained = None
     if largest.normal is not None:
-        gained = largest.normal.fixef_se() ** 2 - second.fixef_se() ** 2
+        gained = largest.normal.fixed_variances(thresholds) - second.fixed_variances(thresholds)
     least = LEAST_ERROR if cov.family == "gaussian" else LEAST_ERROR_LAPLACE
-    return fixed_effects_table(cov.fixef, cov.fixef_se, coef.fixef, coef.fixef_se, gained, least)
+    return fixed_effects_table(
+        _joined(cov.fixef, cov.thresholds),
+        _joined(cov.fixef_se, cov.thresholds_se),
+        _joined(coef.fixef, coef.thresholds),
+        _joined(coef.fixef_se, coef.thresholds_se),
+        gained,
+        least,
+    )
+
+
+def _joined(fixef: pd.Series, thresholds: pd.Series | None) -> pd.Series:
+    return fixef if thresholds is None else pd.concat([fixef, thresholds])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -93,10 +93,11 @@ class StageNormal:
         own = np.diagonal(self.covariances(factor, levels), axis1=1, axis2=2)
         return own, own - 2 * with_mean + with_mean.mean(axis=0)
 
-    def fixef_se(self) -> pd.Series:
-        """Standard errors of the fixed effects."""
-        variances = np.diag(self.normal.fixef_covariance())[: len(self.fixed_names)]
-        return pd.Series(np.sqrt(variances), index=list(self.fixed_names))
+    def fixed_variances(self, thresholds: Iterable[str] = ()) -> pd.Series:
+        """Variances of the fixed effects, and of the thresholds, whose names are given, after them."""
+        variances = np.diag(self.normal.fixef_covariance())
+        names = [*self.fixed_names, *thresholds]
+        return pd.Series(variances[: len(names)], index=names)
 
     def _explained(self, factor: str) -> Explained | None:
         L = self.factor_matrix(factor)

@@ -87,6 +87,17 @@ class CoefficientsResult:
         return pd.Series(self.mixture.alpha(), index=names, name="thresholds")
 
     @cached_property
+    def thresholds_se(self) -> pd.Series | None:
+        """Standard errors of the thresholds, None where there are none: from C^-1, by one solve each."""
+        thresholds = self.thresholds
+        if thresholds is None:
+            return None
+        if not np.isfinite(self.stats["objective"]):  # nothing was estimated
+            return pd.Series(np.nan, index=thresholds.index, name="thresholds_se")
+        variances = np.diag(self.mixture.fixef_covariance())[len(self.fixef) :]
+        return pd.Series(np.sqrt(variances), index=thresholds.index, name="thresholds_se")
+
+    @cached_property
     def fixef(self) -> pd.Series:
         """Fixed effects, named as R names them."""
         return pd.Series(self.mixture.beta(), index=list(self.spec.fixed_names), name="fixef")

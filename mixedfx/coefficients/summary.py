@@ -21,7 +21,9 @@ def summarise(result: CoefficientsResult) -> Summary:
     fixed[ratio] = fixed["Estimate"] / fixed["Std. Error"]
     thresholds = ()
     if result.thresholds is not None:
-        thresholds = (Section("Thresholds", table=result.thresholds.to_frame("Estimate")),)
+        table = pd.DataFrame({"Estimate": result.thresholds, "Std. Error": result.thresholds_se})
+        table["z value"] = table["Estimate"] / table["Std. Error"]
+        thresholds = (Section("Thresholds", table=table),)
     sizes = ", ".join(f"{name} {len(frame):,}" for name, frame in result.ranef.items())
     coefficients = sum(frame.size for frame in result.ranef.values()) + len(result.fixef)
     mixed = len(result.mixture.components)

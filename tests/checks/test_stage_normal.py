@@ -100,7 +100,7 @@ def test_stage_one_variances_are_those_of_its_rows_at_the_frozen_covariances(
     counts = rows[factor].value_counts()
     assert first.normal.rows(factor, wanted).tolist() == counts[wanted].tolist()
     inverse, _, _ = dense_covariance(rows, rows_fit)
-    assert first.normal.fixef_se().to_numpy() == pytest.approx(np.sqrt(np.diag(inverse)[:2]), rel=1e-6)
+    assert first.normal.fixed_variances().to_numpy() == pytest.approx(np.diag(inverse)[:2], rel=1e-6)
 
 
 def test_more_rows_never_know_less(rows_fit: TwoStages) -> None:
