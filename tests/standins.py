@@ -141,6 +141,12 @@ class Comparison:
         return pd.DataFrame(findings).set_index("checked")
 
     held_out: None = None
+    full_data: str = "the full data were not given (data=)"
+
+    @property
+    def covariances(self) -> pd.DataFrame:
+        frame = covariance_result(1).standard_errors
+        return frame.assign(full=1.1 * frame["vcov"], se_full=frame["se"])[[*"grp var1 var2 full se_full".split()]]
 
     @property
     def standing_out(self) -> pd.DataFrame:

@@ -159,9 +159,10 @@ class Comparison:
     def plot_pit(self) -> Figure:
         """Ranks of stage 2's draws in stage 1's distribution (PIT).
 
-        The line is the share of stage 2's draws below stage 1's quantiles, less that quantile's probability. It stays
-        in the grey band, all along, in 95 % of the cases where the stages agree (Säilynoja, Bürkner & Vehtari 2022,
-        Statistics and Computing 32). A fall through the middle means that stage 1's intervals are too narrow, a rise
+        The line is the share of stage 2's draws below stage 1's quantiles, less that quantile's probability. The grey
+        band holds, all along, 95 % of such lines where the stages agree and each level has one draw (Säilynoja, Bürkner
+        & Vehtari 2022, Statistics and Computing 32); this line, the mean over all draws, leaves it by chance still more
+        seldom. A fall through the middle means that stage 1's intervals are too narrow, a rise
         that they are too wide, a hump or hollow that stage 2 moved to one side.
         """
         from mixedfx.checks.plots.pit import plot_pit

@@ -138,7 +138,7 @@ def _consequences(full: FullData, thresholds: Thresholds) -> list[Finding]:
             "all entries",
             GAIN,
             "info",
-            "twice this is the likelihood ratio statistic",
+            f"refining Sigma gains {full.loglik_gain:.2f} in log-likelihood (half of the likelihood-ratio statistic)",
             full.loglik_gain,
         )
     ]

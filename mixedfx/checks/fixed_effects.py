@@ -11,7 +11,7 @@ from mixedfx.checks.remedies import SAME_DATA
 from mixedfx.checks.thresholds import Thresholds, grade
 
 PART = "fixed effects"
-STATISTIC = "largest difference / standard error of stage 1"
+STATISTIC = "largest difference / se of stage 1"
 LEAST_ERROR = 0.05
 """Differences below this share of a standard error are rounding, Monte Carlo error or Sigma's second digit."""
 LEAST_ERROR_LAPLACE = 0.25

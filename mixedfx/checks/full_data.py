@@ -133,8 +133,10 @@ def _refit(likelihood: FullLikelihood, frozen: Any) -> tuple[Any, str, VarCorr, 
     varcorr = space.varcorr(space.point(optimum.phi[: space.size]), has_sigma=has_sigma)
     n = space.size if has_sigma else space.size - 1
     errors = standard_error_table(varcorr, entry_covariance(optimum, space)[:n, :n])
-    steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'}"
-    return optimum.at, f"{likelihood.name}, {steps} from the frozen values", varcorr, errors
+    steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'} from the frozen values"
+    if not optimum.iterations:
+        steps = "at its maximum already at the frozen values"
+    return optimum.at, f"{likelihood.name}, {steps}", varcorr, errors
 
 
 def _in_sds(change: Floats, sd: Floats) -> Floats:

@@ -10,13 +10,13 @@ from mixedfx.checks import agreement
 from mixedfx.checks.agreement import Estimate
 from mixedfx.checks.finding import Finding, Status, skipped
 from mixedfx.checks.levels import INTERVAL, PROBABILITIES, CoefficientLevels
-from mixedfx.checks.remedies import LABELS, REFINE
+from mixedfx.checks.remedies import LABELS, MODEL, REFINE
 from mixedfx.checks.thresholds import Thresholds, grade
 
 PART = "levels"
 SLOPE = "slope of stage 2 on stage 1"
 SPREAD = "root mean square z-score"
-COVERAGE = f"stage-2 draws inside stage 1's {INTERVAL:.0%} interval"
+COVERAGE = f"draws in stage 1's {INTERVAL:.0%} interval"
 UNIFORMITY = "distance of the PIT from uniform"
 CORRELATION = "correlation of the stages"
 UNRELATED = 0.3
@@ -57,7 +57,7 @@ def _check(levels: CoefficientLevels, thresholds: Thresholds, tests: int) -> lis
 
 def _slope(name: str, slope: Estimate, thresholds: Thresholds, tests: int) -> Finding:
     status = grade(abs(slope.value - 1), thresholds.slope, slope.p_value * tests, thresholds)
-    says, remedy = f"slope of stage 2 on stage 1 {slope.value:.2f} for {name}", ""
+    says, remedy = f"slope of stage 2's modes on stage 1's: {slope.value:.2f} for {name}", ""
     if status != "ok":
         says = f"modes of {name} change by {slope.value:.2f} in stage 2 for each 1 in stage 1, where 1 is expected: "
         if slope.value < UNRELATED:
@@ -70,13 +70,13 @@ def _slope(name: str, slope: Estimate, thresholds: Thresholds, tests: int) -> Fi
 
 def _spread(name: str, spread: Estimate, thresholds: Thresholds, tests: int) -> Finding:
     status = grade(spread.value, thresholds.spread, spread.p_value * tests, thresholds)
-    says, remedy = f"root mean square z-score {spread.value:.2f} for {name}", ""
+    says, remedy = f"root mean square z-score of their change: {spread.value:.2f} for {name}", ""
     if status != "ok":
         says = (
-            f"the modes of {name} moved {spread.value:.1f} times as far from stage 1 to stage 2 as its further rows "
-            "explain"
+            f"from stage 1 to stage 2 the modes of {name} moved {spread.value:.1f} times as far as the further rows "
+            "explain (root mean square z-score)"
         )
-        remedy = LABELS if status == "fail" else REFINE
+        remedy = LABELS if status == "fail" else MODEL
     return _finding(name, SPREAD, status, says, spread, 1.0, thresholds.spread[0] - 1, remedy)
 
 
@@ -88,7 +88,7 @@ def _coverage(name: str, inside: Estimate, thresholds: Thresholds, tests: int) -
     )
     if status != "ok":
         says += f": they are too {'narrow' if inside.value < INTERVAL else 'wide'}"
-        remedy = LABELS if status == "fail" else REFINE
+        remedy = LABELS if status == "fail" else MODEL
     return _finding(name, COVERAGE, status, says, inside, INTERVAL, thresholds.coverage[0], remedy)
 
 
@@ -103,7 +103,7 @@ def _uniformity(name: str, uniform: Estimate, thresholds: Thresholds, tests: int
             f"ranks of stage 2's draws of {name} in stage 1's distribution are not uniform: up to {uniform.value:.0%} "
             "of them are on another side of a quantile than they should be"
         )
-        remedy = LABELS if status == "fail" else REFINE
+        remedy = LABELS if status == "fail" else MODEL
     return _finding(name, UNIFORMITY, status, says, uniform, 0.0, thresholds.pit[0], remedy)
 
 
@@ -112,7 +112,10 @@ def _correlation(levels: CoefficientLevels) -> Finding:
     table = levels.table
     value = float(np.corrcoef(table["mode1"], table["mode2"])[0, 1])
     n1, n2 = levels.n_levels
-    says = f"of {n1:,} levels in stage 1 and {n2:,} in stage 2, {len(table):,} are common"
+    says = (
+        f"the modes of {levels.name} correlate at {value:.3f} between the stages ({len(table):,} common levels, of "
+        f"{n1:,} in stage 1 and {n2:,} in stage 2)"
+    )
     return Finding(PART, levels.name, CORRELATION, "info", says, value=value)
 
 

@@ -70,6 +70,8 @@ class Predictive:
         Where the difference is largest, in words.
     n_rows
         Rows looked at.
+    of
+        What the probabilities are of, in words: "share of yes", "share above perhaps".
     """
 
     kind: str
@@ -78,6 +80,7 @@ class Predictive:
     p_value: float
     where: str
     n_rows: int
+    of: str
 
 
 def predictive_checks(coef: CoefficientsResult, data: object) -> tuple[Predictive, ...] | str:
@@ -124,7 +127,7 @@ def _judged(found: Predictive, thresholds: Thresholds) -> Finding:
     return Finding(
         PART,
         found.kind,
-        f"largest difference: {what}",
+        "largest difference of a share",
         status,
         says,
         found.distance,
@@ -145,6 +148,8 @@ class _Values:
 class _Categories:
     """Shares of the categories."""
 
+    of_what = "share of the rows"
+
     def __init__(self, labels: list[str]) -> None:
         self.labels = labels
 
@@ -161,8 +166,8 @@ class _Categories:
 class _Calibration:
     """Mean responses of rows in bins of like means; of ordered categories, of being above `cut`."""
 
-    def __init__(self, family: Family, cut: int | None) -> None:
-        self.family, self.cut = family, cut
+    def __init__(self, family: Family, cut: int | None, of_what: str) -> None:
+        self.family, self.cut, self.of_what = family, cut, of_what
         self.predicted: list[Floats] = []
 
     def of(self, y: Floats, eta: Floats, auxiliary: object, weights: Floats) -> _Values:
@@ -185,6 +190,8 @@ class _Calibration:
 class _Residuals:
     """Quantiles of standardised residuals, and shares below the normal quantiles."""
 
+    of_what = "quantile of the residuals"
+
     def of(self, y: Floats, eta: Floats, auxiliary: object, weights: Floats) -> _Values:
         assert isinstance(auxiliary, float)
         standardised = np.sort((y - eta) * np.sqrt(weights / auxiliary))
@@ -203,7 +210,7 @@ def _statistics(coef: CoefficientsResult, family: Family, y: Floats) -> dict[str
     if family.name == "gaussian":
         return {"residuals": _Residuals()}
     if family.name == "binomial":
-        return {"calibration": _Calibration(family, None)}
+        return {"calibration": _Calibration(family, None, "mean proportion")}
     if family.name == "poisson":
         top = int(min(max(np.quantile(y, 0.99), 1), MOST_COUNTS))
         return {"categories": _Categories([*map(str, range(top)), f"{top} or more"])}
@@ -212,8 +219,12 @@ def _statistics(coef: CoefficientsResult, family: Family, y: Floats) -> dict[str
     if family.has_thresholds:
         above = np.array([np.mean(y > cut) for cut in range(len(labels) - 1)])
         middle = int(np.abs(above - 0.5).argmin())
-        return {"categories": _Categories(labels), "calibration": _Calibration(family, middle)}
-    return {"categories": _Categories(labels), "calibration": _Calibration(family, None)}
+        above_it = _Calibration(family, middle, f"share above {labels[middle]}")
+        return {"categories": _Categories(labels), "calibration": above_it}
+    return {
+        "categories": _Categories(labels),
+        "calibration": _Calibration(family, None, f"share of {labels[1]}"),
+    }
 
 
 def _linear_predictors(
@@ -266,4 +277,4 @@ def _summarised(
     place = axis[at]
     where = f"at {place:.2g}" if isinstance(place, float) else f"{place}"
     p_value = float(min(2 * norm.sf(np.nanmax(z)) * np.isfinite(z).sum(), 1.0))
-    return Predictive(kind, table, float(abs(off[at])), p_value, where, n_rows)
+    return Predictive(kind, table, float(abs(off[at])), p_value, where, n_rows, statistic.of_what)

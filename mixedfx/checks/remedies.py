@@ -6,12 +6,17 @@ REFINE = (
     "refine the covariances on all rows (their values are beside the frozen ones), or learn them from a larger random "
     "sample of the factor's levels with all their rows"
 )
+MODEL = (
+    "look for what the model leaves out: effects that differ between the levels (a random slope), rows that depend on each "
+    "other; where a covariance is off as well, refine it on all rows"
+)
 LABELS = (
     "see that rows and labels are the same in both stages: labels of another encoding, permuted labels and wrong joins "
     "look like this"
 )
 SAME_DATA = (
-    "check that both stages had the same formula, factor coding and data, and that the subsample is random"
+    "check that both stages had the same formula, factor coding and data, and that the subsample is random; where they "
+    "had, the effect may differ between levels (a random slope)"
 )
 MORE_DRAWS = "learn the covariances again with more draws, or a longer warm-up"
 MORE_ITERATIONS = "learn the covariances again from other starting values, or with a simpler Sigma"

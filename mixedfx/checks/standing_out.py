@@ -136,13 +136,13 @@ class _Words:
         if not self.scale:
             how = "higher" if mode > 0 else "lower"
             return (
-                f"{self.response} is {abs(mode):.3g} {how} than at an average level, all else equal "
-                f"({self._interval(lower, upper)})"
+                f"{self.response} is {_digits(abs(mode))} {how} than at an average level, all else equal "
+                f"({self._interval(*sorted((abs(lower), abs(upper))))})"
             )
         what = f"the odds of {self.response} are" if self.scale == "odds" else f"{self.response} is"
         that = "those" if self.scale == "odds" else "that"
         return (
-            f"{what} {np.exp(mode):.3g} times {that} of an average level, all else equal "
+            f"{what} {_digits(np.exp(mode))} times {that} of an average level, all else equal "
             f"({self._interval(float(np.exp(lower)), float(np.exp(upper)))})"
         )
 
@@ -156,23 +156,28 @@ class _Words:
             else:
                 way = "rises" if (own or mean) > 0 else "falls"
                 how = f"{way} {'more' if abs(own) > abs(mean) else 'less'} with {self.coefficient} than on average"
-            return f"{self.response} {how}: {own:.3g}{unit} a unit ({ends}), on average {mean:.3g}"
+            return f"{self.response} {how}: {_digits(own)}{unit} a unit ({ends}), on average {_digits(mean)}"
         if not self.scale:
             how, usual = ("higher" if value > 0 else "lower" for value in (own, mean))
             return (
-                f"with {self.coefficient}, {self.response} is {abs(own):.3g} {how} ({ends}), on average "
-                f"{abs(mean):.3g} {usual}"
+                f"with {self.coefficient}, {self.response} is {_digits(abs(own))} {how} ({ends}), on average "
+                f"{_digits(abs(mean))} {usual}"
             )
         what = f"the odds of {self.response} are" if self.scale == "odds" else f"{self.response} is"
         ends = self._interval(float(np.exp(mean + lower)), float(np.exp(mean + upper)))
         return (
-            f"with {self.coefficient}, {what} {np.exp(own):.3g} times as high ({ends}), on average "
-            f"{np.exp(mean):.3g} times"
+            f"with {self.coefficient}, {what} {_digits(np.exp(own))} times as high ({ends}), on average "
+            f"{_digits(np.exp(mean))} times"
         )
 
     @staticmethod
     def _interval(lower: float, upper: float) -> str:
-        return f"{INTERVAL:.0%} interval {lower:.3g} to {upper:.3g}"
+        return f"{INTERVAL:.0%} interval {_digits(lower)} to {_digits(upper)}"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, final zeros included: 1.40."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _is_of(part: str, variables: Iterable[str]) -> bool:

@@ -37,7 +37,9 @@ def _parts(results: RunResults) -> Iterator[str]:
     if results.covariance is not None:
         for section in (
             sections.covariances(
-                results.covariance, edited=bool(results.manifest.steps["covariance"].edited)
+                results.covariance,
+                results.check,
+                edited=bool(results.manifest.steps["covariance"].edited),
             ),
             sections.fixed_effects(results.covariance, results.coefficients),
         ):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
 DRAWN = {"two-way": "levels of every factor", "core": "the most active levels"}
-INTERVAL = {"q05": "5%", "q95": "95%"}
+Z90 = 1.6448536269514722
+"""95 % quantile of the standard normal distribution."""
 PLOTS = {
     "covariances": ("covariances", "correlations"),
     "fixed-effects": ("fixed_effects",),
@@ -37,6 +38,10 @@ RIVALS = {
     "difference": "stage 2 - fixed effects",
     "error": "standard error",
 }
+ABOUT_LIMITS = (
+    "A value outside the range in the last column is a warning where chance does not explain it, or a failure where it is "
+    "far outside."
+)
 DIAGNOSTICS = {
     "r_hat": "R-hat",
     "ess_bulk": "effective size",
@@ -57,7 +62,8 @@ def _sections(results: RunResults) -> Iterator[Section]:
     yield verdict(results)
     yield fitted(results)
     if results.covariance is not None:
-        yield covariances(results.covariance, edited=bool(results.manifest.steps["covariance"].edited))
+        edited = bool(results.manifest.steps["covariance"].edited)
+        yield covariances(results.covariance, results.check, edited=edited)
         if results.refined is not None:
             yield refinement(results.refined)
         yield fixed_effects(results.covariance, results.coefficients)
@@ -106,11 +112,18 @@ def fitted(results: RunResults) -> Section:
     return Section("data", "What was fitted to what data", text, facts_of(facts), tuple(tables))
 
 
-def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
-    """The covariance table, with where each block was read from for per-factor fits."""
+def covariances(
+    covariance: CovarianceResult, outcome: CheckOutcome | None = None, edited: bool = False
+) -> Section:
+    """Stage 1's covariances beside those on all rows, with where each block was read from for per-factor fits."""
     frame = covariance.standard_errors
-    rows = _entries(frame)
-    facts: dict[str, Any] = {"method": covariance.method.upper()}
+    method = covariance.method.upper()
+    rows = _entries(frame, f"stage 1 ({method})")
+    facts: dict[str, Any] = {"method": method}
+    text = ""
+    if outcome is not None and outcome.full_data:
+        text = f"On all rows: {outcome.full_data}."
+        rows = rows.join(_on_all_rows(frame, outcome.covariances))
     if covariance.replicates:
         facts["means of"] = (
             f"{len(covariance.replicates)} replicates with {covariance.n_rows:,} rows together"
@@ -122,25 +135,63 @@ def covariances(covariance: CovarianceResult, edited: bool = False) -> Section:
         facts["rows used"] = covariance.n_rows
     if not covariance.varcorr.freezable:
         facts["not frozen"] = covariance.varcorr.why
-    text = "This table was edited by hand after stage 1; stage 2 used it as it is here." if edited else ""
-    return Section("covariances", "Covariances", text, facts_of(facts), (table_of(rows),))
+    if edited:
+        text = "This table was edited by hand after stage 1; stage 2 used it as it is here.\n" + text
+    of = "quantiles of the posterior, elsewhere " if "q05" in frame else ""
+    note = f"Intervals hold 90 %: {of}the estimate and 1.645 standard errors on either side."
+    return Section("covariances", "Covariances", text, facts_of(facts), (_side_by_side(rows, note),))
 
 
-def _entries(frame: pd.DataFrame) -> pd.DataFrame:
-    """lme4's frame with standard errors, in words."""
+def _entries(frame: pd.DataFrame, method: str = "variance or covariance") -> pd.DataFrame:
+    """lme4's frame with standard errors and intervals, in words."""
+    estimate, se = frame["vcov"].astype(float), frame["se"].astype(float)
+    half = Z90 * se
+    lower, upper = estimate - half, estimate + half
+    if "q05" in frame:
+        lower, upper = frame["q05"].fillna(lower), frame["q95"].fillna(upper)
     rows = pd.DataFrame(
         {
             "group": frame["grp"],
             "coefficient": frame["var1"].fillna("").astype(str),
             "with": frame["var2"].fillna("").astype(str),
-            "variance or covariance": frame["vcov"].astype(float),
-            "standard error": frame["se"].astype(float),
+            method: estimate,
+            "standard error": se,
             **({"from the spread of replicates": frame[SPREAD].astype(float)} if SPREAD in frame else {}),
-            **{label: frame[name] for name, label in INTERVAL.items() if name in frame},
+            "90 % interval": _intervals(lower, upper, frame["var2"].isna()),
             "sd or correlation": frame["sdcor"].astype(float),
         }
     )
     return rows if any(rows["with"]) else rows.drop(columns="with")
+
+
+def _on_all_rows(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The comparison's estimates on all rows, in the order of lme4's frame."""
+    found = {_key(row): (row["full"], row["se_full"]) for row in table.to_dict("records")}
+    values = np.array(
+        [found.get(_key(row), (np.nan, np.nan)) for row in frame.to_dict("records")], dtype=float
+    )
+    estimate, half = values[:, 0], Z90 * values[:, 1]
+    intervals = _intervals(estimate - half, estimate + half, frame["var2"].isna())
+    columns = {"all rows": estimate, "its standard error": values[:, 1], "its 90 % interval": intervals}
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _key(row: Mapping[Any, Any]) -> tuple[object, frozenset[object]]:
+    return row["grp"], frozenset(name for name in (row["var1"], row["var2"]) if isinstance(name, str))
+
+
+def _intervals(lower: Any, upper: Any, variance: Any) -> list[str]:
+    """Ends in words, those of variances not below 0; nothing where one is not known."""
+    return [
+        f"{show(max(float(low), 0.0) if positive else float(low))} to {show(float(high))}" if low == low else ""
+        for low, high, positive in zip(lower, upper, variance, strict=True)
+    ]
+
+
+def _side_by_side(rows: pd.DataFrame, note: str = "") -> Table:
+    """The heading of a method stands over its estimate; what follows it is its own."""
+    table = table_of(rows, note=note)
+    return replace(table, columns=tuple(name.removeprefix("its ") for name in table.columns))
 
 
 def refinement(refined: CovarianceResult) -> Section:
@@ -158,31 +209,51 @@ def refinement(refined: CovarianceResult) -> Section:
 
 def fixed_effects(covariance: CovarianceResult, coefficients: CoefficientsResult | None) -> Section:
     """Fixed effects (and thresholds) of both stages side by side."""
-    columns = {"stage 1": covariance.fixef, "standard error 1": covariance.fixef_se}
+    first, second = (covariance.fixef, covariance.fixef_se), (None, None)
     if coefficients is not None:
-        columns |= {"stage 2": coefficients.fixef, "standard error 2": coefficients.fixef_se}
-    tables = [table_of(_named(columns, "fixed effect"))]
+        second = coefficients.fixef, coefficients.fixef_se
+    tables = [_stages("fixed effect", *first, *second)]
     if covariance.thresholds is not None:
-        columns = {"stage 1": covariance.thresholds}
-        if coefficients is not None and coefficients.thresholds is not None:
-            columns["stage 2"] = coefficients.thresholds
-        tables.append(table_of(_named(columns, "threshold"), "Thresholds"))
+        first = covariance.thresholds, covariance.thresholds_se
+        if coefficients is not None:
+            second = coefficients.thresholds, coefficients.thresholds_se
+        tables.append(replace(_stages("threshold", *first, *second), title="Thresholds"))
     text = "Stage 2 is at the frozen covariances." if coefficients is not None else ""
     if coefficients is not None and (covariance.fits or covariance.n_rows < coefficients.n_rows):
         text = "Stage 1 saw the subsample, stage 2 all rows at the frozen covariances."
     return Section("fixed-effects", "Fixed effects", text, tables=tuple(tables))
 
 
+def _stages(
+    label: str, one: pd.Series, se1: pd.Series | None, two: pd.Series | None, se2: pd.Series | None
+) -> Table:
+    """Estimates and standard errors of both stages, and how far apart they are."""
+    frame = pd.DataFrame({"stage 1": one, "standard error": se1})
+    if two is not None:
+        frame = pd.concat([frame, pd.DataFrame({"stage 2": two, "its standard error": se2})], axis=1)
+        frame["difference in standard errors of stage 1"] = (frame["stage 2"] - frame["stage 1"]) / frame[
+            "standard error"
+        ]
+    return _side_by_side(frame.dropna(axis=1, how="all").rename_axis(label).reset_index())
+
+
 def checks(outcome: CheckOutcome) -> Section:
     """What each check found; the frame with every column is in the run's folder."""
-    columns = ["status", "says", "value", "error", "expected", "threshold"]
     # Each row is about something else, so the numbers of a column need no common precision.
-    shown = {name: outcome.summary[name].map(show) for name in columns}
-    table = table_of(
-        pd.DataFrame({"finding" if name == "says" else name: text for name, text in shown.items()})
-    )
+    shown = {name: outcome.summary[name].map(show) for name in ("status", "says", "value", "error")}
+    limits = map(_limit, outcome.summary["expected"], outcome.summary["threshold"])
+    names = {"says": "finding", "error": "standard error"}
+    frame = pd.DataFrame({names.get(name, name): text for name, text in shown.items()})
+    table = table_of(frame.assign(**{"in order": list(limits)}), note=ABOUT_LIMITS)
     tables = [table] if outcome.scores is None else [table, held_out_scores(outcome.scores)]
     return Section("checks", "Checks", tables=tuple(tables))
+
+
+def _limit(expected: float, threshold: float) -> str:
+    """Where a value is in order: "1 ± 0.1", "at least 400"."""
+    if math.isnan(threshold):
+        return show(expected)
+    return f"at least {show(threshold)}" if math.isnan(expected) else f"{show(expected)} ± {show(threshold)}"
 
 
 def held_out_scores(scores: pd.DataFrame) -> Table:
@@ -320,11 +391,6 @@ def _subsample(results: RunResults) -> Table:
     ]
     note = "Components are sets of levels that no row links to each other."
     return table_of(pd.DataFrame(rows), "Subsample of stage 1", note)
-
-
-def _named(columns: dict[str, pd.Series], label: str) -> pd.DataFrame:
-    frame = pd.concat(columns, axis=1)
-    return frame.rename_axis(label).reset_index()
 
 
 def _last_step(results: RunResults) -> str:

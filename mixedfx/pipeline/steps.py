@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
 
-CHECK_LAYOUT = 2
+CHECK_LAYOUT = 3
 """Of the files that `save_check` writes; those of another layout are made again."""
 
 
@@ -80,6 +80,10 @@ class CheckOutcome:
         The comparison's summary frame, index made columns.
     levels
         The levels that stand out: see `mixedfx.checks.standing_out`.
+    covariances
+        The comparison's table of covariances: see `mixedfx.checks.covariance_table`.
+    full_data
+        How the covariances on all rows in it were estimated; empty where they were not.
     scores
         Of held-out rows, index made a column "score"; None where none were held out.
     plots
@@ -90,6 +94,8 @@ class CheckOutcome:
     verdict: str
     summary: pd.DataFrame
     levels: pd.DataFrame
+    covariances: pd.DataFrame
+    full_data: str = ""
     scores: pd.DataFrame | None = None
     plots: tuple[Plot, ...] = ()
 
@@ -216,6 +222,8 @@ def check(
         comparison.verdict,
         comparison.summary.reset_index(),
         comparison.standing_out,
+        comparison.covariances,
+        "" if isinstance(comparison.full_data, str) else comparison.full_data.source,
         None if held_out is None else held_out.scores.rename_axis("score").reset_index(),
         draw_plots(comparison),
     )
@@ -267,16 +275,23 @@ def load_subsample(folder: Path) -> tuple[Draw, ...]:
 
 
 def save_check(outcome: CheckOutcome, folder: Path) -> None:
-    """``verdict.json`` for jobs, ``summary.csv``, ``levels.csv`` and ``scores.csv`` for people and programs, PNGs."""
+    """``verdict.json`` for jobs; CSVs of the summary, levels, covariances and scores for people and programs; PNGs."""
     outcome.summary.to_csv(folder / "summary.csv", index=False)
     outcome.levels.to_csv(folder / "levels.csv", index=False)
+    outcome.covariances.to_csv(folder / "compared-covariances.csv", index=False)
     if outcome.scores is not None:
         outcome.scores.to_csv(folder / "scores.csv", index=False)
     for plot in outcome.plots:
         (folder / f"{plot.name}.png").write_bytes(plot.png)
     plots = {plot.name: {"title": plot.title, "note": plot.note} for plot in outcome.plots}
     write_json(
-        folder / "verdict.json", {"status": outcome.status, "verdict": outcome.verdict, "plots": plots}
+        folder / "verdict.json",
+        {
+            "status": outcome.status,
+            "verdict": outcome.verdict,
+            "full_data": outcome.full_data,
+            "plots": plots,
+        },
     )
 
 
@@ -290,5 +305,12 @@ def load_check(folder: Path) -> CheckOutcome:
     scores = pd.read_csv(folder / "scores.csv") if (folder / "scores.csv").exists() else None
     levels = pd.read_csv(folder / "levels.csv", dtype={"level": str})
     return CheckOutcome(
-        saved["status"], saved["verdict"], pd.read_csv(folder / "summary.csv"), levels, scores, plots
+        saved["status"],
+        saved["verdict"],
+        pd.read_csv(folder / "summary.csv"),
+        levels,
+        pd.read_csv(folder / "compared-covariances.csv"),
+        saved["full_data"],
+        scores,
+        plots,
     )

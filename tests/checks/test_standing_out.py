@@ -41,8 +41,8 @@ def test_slopes_are_told_against_the_average(rows_fit: TwoStages) -> None:
     average = rows_fit.coef.fixef["x"]
     for row in slopes.to_dict("records"):
         own = average + row["mode"]
-        assert f"{own:.3g} a unit" in row["says"]
-        assert f"on average {average:.3g}" in row["says"]
+        assert f"{own:#.3g} a unit" in row["says"]
+        assert f"on average {average:#.3g}" in row["says"]
         if own > 0:
             assert ("rises more with x" if row["mode"] > 0 else "rises less with x") in row["says"]
         else:

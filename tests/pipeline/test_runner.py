@@ -50,6 +50,7 @@ def test_a_run_writes_every_steps_artefacts(job: Job, stages: Stages, tmp_path: 
         "coefficients/ranef-item.parquet",
         "coefficients/ranef-user.parquet",
         "coefficients/varcorr.csv",
+        "check/compared-covariances.csv",
         "check/stages.png",
         "check/levels.csv",
         "check/summary.csv",

@@ -27,9 +27,10 @@ def plot_activity(comparison: Comparison) -> Figure:
     terms = random_terms(comparison.coefficients, layout)
     figure, axes = panels(len(terms), 3, 3.0, 2.4, extra=0.3)
     for panel, (factor, term) in zip(axes, terms.items(), strict=True):
-        _curve(panel, term.grouping.counts(), STAGE2, "-", "stage 2")
-        _curve(panel, _first_counts(comparison, factor), STAGE1, (0, (4, 2)), "stage 1, levels of both")
-        count_axis(panel, term.grouping.counts().astype(float))
+        counts, first = term.grouping.counts(), _first_counts(comparison, factor)
+        _curve(panel, counts, STAGE2, "-", "stage 2")
+        _curve(panel, first, STAGE1, (0, (4, 2)), "stage 1, levels of both")
+        count_axis(panel, np.concatenate([counts, first]))
         panel.set_ylim(0, 1.03)
         title(panel, factor)
         labels(panel, "rows of a level", "share of levels with as many")
@@ -53,7 +54,8 @@ def _curve(
     if not len(counts):
         axes.plot([], [], color=colour, linestyle=style, label=label)
         return
-    values, times = np.unique(counts, return_counts=True)
+    values, times = np.unique(np.append(counts, 0), return_counts=True)
+    times[0] -= 1  # from 0 on, where all levels have as many
     share = np.cumsum(times[::-1])[::-1] / len(counts)
     if len(values) > POINTS:
         kept = np.unique(np.linspace(0, len(values) - 1, POINTS).astype(int))
@@ -67,5 +69,3 @@ def _curve(
         linewidth=1.8,
         label=label,
     )
-    if len(values) == 1:
-        axes.plot(values, [1.0], "o", color=colour, markeredgecolor=INK, markersize=4)

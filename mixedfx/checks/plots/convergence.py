@@ -39,8 +39,8 @@ def plot_convergence(comparison: Comparison) -> Figure:
         names = [_name(entry) for entry in comparison.covariances.loc[chains.index].to_dict("records")]
         ess, r_hat = chains["ess_bulk"].to_numpy(), chains["r_hat"].to_numpy()
         limits = comparison.thresholds
-        _chains(axes[2], names, ess, limits.ess[0], "bulk effective size of the draws")
-        _chains(axes[3], names, r_hat, limits.rhat[0], "R-hat")
+        _chains(axes[2], names, ess, limits.ess[0], "effective size", "bulk effective size of the draws")
+        _chains(axes[3], names, r_hat, limits.rhat[0], "R-hat", "R-hat")
         axes[2].set_xlim(left=0)
         axes[3].set_yticklabels([])
     return figure
@@ -52,11 +52,11 @@ def _gradient(axes: Axes, coef: CoefficientsResult) -> None:
     axes.axhline(coef.tol, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.annotate(
         "tolerance",
-        (1.0, coef.tol),
+        (0.0, coef.tol),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 2),
+        xytext=(3, 2),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         va="bottom",
         fontsize=SMALL,
         color=INK,
@@ -73,17 +73,20 @@ def _cg_iterations(axes: Axes, coef: CoefficientsResult) -> None:
     axes.bar(range(1, len(counts) + 1), counts, color=STAGE2, edgecolor=INK, linewidth=0.5, width=0.6)
     _whole_steps(axes)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlim=(0.4, len(counts) + 0.6), ylim=(0, 1.05 * max(counts, default=0) or 1))
     title(axes, "stage 2: linear solves")
     labels(axes, "Newton step", "conjugate-gradient iterations")
 
 
-def _chains(axes: Axes, names: list[str], values: np.ndarray, limit: float, what: str) -> None:
+def _chains(
+    axes: Axes, names: list[str], values: np.ndarray, limit: float, heading: str, what: str
+) -> None:
     at = np.arange(len(values))
     axes.plot(values, at, MARKER1, color=STAGE1, markeredgecolor=INK, markersize=5)
     axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_yticks(at, names, fontsize=SMALL)
     axes.set_ylim(len(values) - 0.5, -0.5)
-    title(axes, "stage 1: chains")
+    title(axes, f"stage 1: {heading}")
     labels(axes, f"{what} (line: limit)")
 
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 def count_axis(axes: Axes, rows: NDArray[np.float64]) -> None:
     """Counts on a log scale with plain numbers, or a linear one where they differ by less than a factor of 4."""
     if rows.max() < 4 * rows.min():
-        axes.set_xlim(left=0)
+        from matplotlib.ticker import MaxNLocator
+
+        room = max(0.05 * float(np.ptp(rows)), 1.0)
+        axes.set_xlim(max(rows.min() - room, 0.0), rows.max() + room)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         return
     axes.set_xscale("log")
     decades = np.log10(rows.max() / rows.min())
@@ -26,8 +30,8 @@ def count_axis(axes: Axes, rows: NDArray[np.float64]) -> None:
 
 
 def _short(count: float) -> str:
-    """500, 20k, 3M: five decades of plain numbers would run into each other."""
+    """500, 2k, 3M: five decades of plain numbers would run into each other."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
-        if count >= 10 * size or count == size:
+        if count >= size:
             return f"{count / size:g}{letter}"
     return f"{count:g}"

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mixedfx.checks.predictive import Predictive
 
 HEADINGS = {"categories": "categories", "calibration": "calibration", "residuals": "residuals"}
-MOST_NAMED = 12
+MOST_NAMED = 16
+MOST_LETTERS = 60
+"""Side by side: more categories, or longer names, are written at an angle."""
 
 
 def plot_predictive(comparison: Comparison) -> Figure:
@@ -42,8 +44,9 @@ def _categories(axes: Axes, found: Predictive) -> None:
         at, height, bottom=table["lower"], width=0.8, color=GRID, edgecolor="#999999", linewidth=0.5, zorder=2
     )
     axes.plot(at, table["observed"], MARKER2, color=STAGE2, markeredgecolor=INK, markersize=7, zorder=3)
-    axes.set_xticks(at, [str(label) for label in table["at"]], fontsize=SMALL)
-    if len(table) > MOST_NAMED or max(len(str(label)) for label in table["at"]) > MOST_NAMED:
+    names = [str(label).replace(" or more", "+") for label in table["at"]]
+    axes.set_xticks(at, names, fontsize=SMALL)
+    if len(names) > MOST_NAMED or max(map(len, names)) * len(names) > MOST_LETTERS:
         axes.tick_params(axis="x", labelrotation=45)
     axes.set_ylim(bottom=0)
     labels(axes, "response", "share of the rows")
@@ -56,7 +59,7 @@ def _calibration(axes: Axes, found: Predictive) -> None:
     low, high = min(x.min(), table["observed"].min()), max(x.max(), table["observed"].max())
     axes.plot([low, high], [low, high], color=INK, linewidth=0.8)
     axes.plot(x, table["observed"], MARKER2, color=STAGE2, markeredgecolor=INK, markersize=7, zorder=3)
-    labels(axes, "predicted mean", "mean response")
+    labels(axes, f"{found.of}, predicted", f"{found.of}, observed")
 
 
 def _residuals(axes: Axes, found: Predictive) -> None:
