@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
+
+WIDTH = 80
+"""Of a terminal. Tables are as wide as they have to be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +50,19 @@ class Summary:
 
 def _text(section: Section) -> str:
     lines = [f"{section.heading}:"] if section.heading else []
-    lines += section.lines
+    for line in section.lines:
+        lines += _wrapped(line)
     if section.table is not None:
         lines.append(_formatted(section.table).to_string(index=section.show_index, na_rep=""))
     return "\n".join(lines)
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line in lines of a terminal's width; those of a list's item stand below its text."""
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
 
 
 def _html(section: Section) -> str:

@@ -27,7 +27,7 @@ from mixedfx.checks.loo import check_leave_one_out, leave_one_out
 from mixedfx.checks.predictive import Predictive, check_predictive, predictive_checks
 from mixedfx.checks.report import report
 from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
-from mixedfx.checks.stage_one import StageOne, largest_fit, stage_one_fits
+from mixedfx.checks.stage_one import StageOne, at_stage_two_sigma, largest_fit, stage_one_fits
 from mixedfx.checks.standing_out import standing_out
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.checks.verdict import verdict
@@ -257,7 +257,8 @@ def compare_stages(
     holdout
         Rows that neither stage saw, to be predicted.
     refined
-        Covariances refined on all rows, to be used instead of an estimate of the comparison's own.
+        Covariances refined on all rows, to be used instead of an estimate of the comparison's own. Levels are then
+        compared with stage 1's modes at these covariances, estimated again from its own rows, where `data` are given.
     thresholds
         Where a difference becomes a warning or a failure; see `mixedfx.checks.thresholds.Thresholds`.
 
@@ -293,7 +294,8 @@ def compare_stages(
     chosen, second = thresholds or Thresholds(), stage_two_normal(coef)
     _check_same_model(cov, coef, second)
     fits = stage_one_fits(cov, coef)
-    levels = [c for factor, first in fits.items() for c in compare_levels(factor, first, coef, second)]
+    beside = fits if refined is None else {f: at_stage_two_sigma(s, coef, data) for f, s in fits.items()}
+    levels = [c for factor, first in beside.items() for c in compare_levels(factor, first, coef, second)]
     fixed = _fixed_effects(cov, coef, fits, second)
     full = full_data_estimate(cov, coef, second, data, refined, chosen)
     covariances = covariance_table(cov, coef, None if isinstance(full, str) else full, fits, second)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.checks.finding import Finding
+from mixedfx.checks.stage_one import fitted_rows
 from mixedfx.families import Family, get_family
-from mixedfx.formula.missing import missing_rows
-from mixedfx.frames import read_columns
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -61,14 +59,15 @@ class LeaveOneOut:
 def leave_one_out(first: StageOne, coef: CoefficientsResult, data: object) -> LeaveOneOut | None:
     """PSIS-LOO on rows of a fit; None where it has no posterior, or its rows are not known."""
     result, spec = first.result, coef.spec
-    if data is None or result.posterior is None or first.normal is None:
-        return None
-    if spec.weighted and spec.weights_column is None:
+    if result.posterior is None or first.normal is None:
         return None
     draws = _thinned(result.posterior["posterior"].to_dataset())
     if any(f"b_{factor}" not in draws for factor in spec.factors):
         return None
-    frame = _rows(coef, first, data)
+    rows = np.arange(coef.n_rows) if result.rows is None else result.rows
+    if len(rows) > ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, ROWS, replace=False))
+    frame = fitted_rows(coef, data, rows)
     if frame is None:
         return None
     y, weights = spec.encode_response(frame)
@@ -94,20 +93,6 @@ def check_leave_one_out(found: LeaveOneOut | None) -> list[Finding]:
             PART, "stage 1", "log score of a row given the others", "info", says, found.log_score, found.error
         )
     ]
-
-
-def _rows(coef: CoefficientsResult, first: StageOne, data: object) -> pd.DataFrame | None:
-    """Some of the fit's rows; None where these data are not those of the fit."""
-    spec = coef.spec
-    weights = () if spec.weights_column is None else (spec.weights_column,)
-    frame = read_columns(data, (*spec.parsed.response_columns, *spec.columns, *weights))
-    complete = np.flatnonzero(~missing_rows(frame)[0])
-    if len(complete) != coef.n_rows:
-        return None
-    rows = np.arange(coef.n_rows) if first.result.rows is None else first.result.rows
-    if len(rows) > ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, ROWS, replace=False))
-    return frame.iloc[complete[rows]]
 
 
 def _thinned(draws: Dataset) -> Dataset:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.checks.stage_normal import StageNormal
+from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.laplace_normal import LaplaceNormal
+from mixedfx.errors import MixedfxError, MixedfxWarning
+from mixedfx.formula.missing import missing_rows
+from mixedfx.frames import read_columns
 from mixedfx.grouping import Grouping
 from mixedfx.linalg.elimination import eliminate
 from mixedfx.linalg.intercept_operator import row_operator
@@ -75,6 +80,47 @@ def every_fit(
 def largest_fit(fits: Mapping[str, StageOne]) -> StageOne:
     """The one with most rows, which stands for stage 1 where one has to."""
     return max(fits.values(), key=lambda first: first.result.n_rows)
+
+
+def at_stage_two_sigma(first: StageOne, coef: CoefficientsResult, data: object) -> StageOne:
+    """Stage 1 with the conditional modes of its own rows at stage 2's covariances, which are not its own.
+
+    Where covariances were refined in between, levels move with Sigma as well as with further rows; at one Sigma they
+    move with the rows alone. As it was where that cannot be had: without the data, or where its rows are not known.
+    """
+    frame = None if first.normal is None else fitted_rows(coef, data, first.result.rows)
+    if frame is None:
+        return first
+    try:
+        with warnings.catch_warnings():  # stage 1 has given them
+            warnings.simplefilter("ignore", MixedfxWarning)
+            again = estimate_coefficients(
+                coef.formula,
+                frame,
+                coef.varcorr,
+                family=coef.family,
+                weights=coef.spec.weights_column,
+                progress=False,
+            )
+    except MixedfxError:
+        return first
+    result = replace(first.result, ranef=again.ranef, posterior=None)
+    return replace(first, result=result)
+
+
+def fitted_rows(
+    coef: CoefficientsResult, data: object, rows: NDArray[np.int64] | None
+) -> pd.DataFrame | None:
+    """Some rows (all by default) of the data as stage 2 had them; None where these are not its data."""
+    spec = coef.spec
+    if data is None or (spec.weighted and spec.weights_column is None):
+        return None
+    weights = () if spec.weights_column is None else (spec.weights_column,)
+    frame = read_columns(data, (*spec.parsed.response_columns, *spec.columns, *weights))
+    complete = np.flatnonzero(~missing_rows(frame)[0])
+    if len(complete) != coef.n_rows:
+        return None
+    return frame.iloc[complete if rows is None else complete[rows]]
 
 
 def _stage_one(fit: CovarianceResult, coef: CoefficientsResult) -> StageOne:

@@ -104,7 +104,12 @@ def _subsample(result: CovarianceResult) -> list[Section]:
                         "rows in the largest": f"{drawn['largest_component']:.1%}",
                     }
                 )
-    return [Section("Subsample", table=pd.DataFrame(rows), show_index=False)] if rows else []
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    if (table["components"] == 1).all():
+        table = table.drop(columns=["components", "rows in the largest"])
+    return [Section("Subsample", table=table, show_index=False)]
 
 
 def _correlation(result: CovarianceResult) -> list[Section]:

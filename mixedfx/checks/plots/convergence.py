@@ -73,7 +73,7 @@ def _cg_iterations(axes: Axes, coef: CoefficientsResult) -> None:
     axes.bar(range(1, len(counts) + 1), counts, color=STAGE2, edgecolor=INK, linewidth=0.5, width=0.6)
     _whole_steps(axes)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlim=(0.4, len(counts) + 0.6), ylim=(0, 1.05 * max(counts, default=0) or 1))
+    axes.set(xlim=(0.4, max(len(counts), 2) + 0.6), ylim=(0, 1.05 * max(counts, default=0) or 1))
     title(axes, "stage 2: linear solves")
     labels(axes, "Newton step", "conjugate-gradient iterations")
 
