@@ -190,7 +190,7 @@ def _against_rivals(held_out: HeldOut, thresholds: Thresholds) -> list[Finding]:
         gain, error = held_out.gains[name]
         worse = bool(norm.cdf(gain / max(error, 1e-12)) < thresholds.warn_rate / len(RIVALS)) and gain < -1e-6
         how = "worse than" if worse else "better than" if gain > error else "as well as"
-        says = f"stage 2 predicts held-out rows {how} {rival} ({gain:+.3f} in log score a row)"
+        says = f"stage 2 predicts held-out rows {how} {rival} ({gain:+z.3f} in log score a row)"
         status: Status = "warn" if worse else "ok"
         findings.append(
             Finding(

@@ -6,6 +6,7 @@ import math
 
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.results import RunResults
+from mixedfx.pipeline.sections import BAYESIAN
 from mixedfx.varcorr import RESIDUAL
 
 BAD = ("fail", "warn")
@@ -38,10 +39,11 @@ def _covariances(results: RunResults) -> list[str]:
 
 def _entries(covariance: CovarianceResult) -> list[str]:
     table, lines = covariance.standard_errors.to_dict("records"), []
+    what = "posterior sd" if covariance.method in BAYESIAN else "standard error"
     labels = [_label(row["grp"], row["var1"], row["var2"]) for row in table]
     width = max(map(len, labels))
     for label, row in zip(labels, table, strict=True):
-        error = "" if math.isnan(row["se"]) else f"  (standard error {row['se']:.2g})"
+        error = "" if math.isnan(row["se"]) else f"  ({what} {row['se']:.2g})"
         lines.append(f"  {label:<{width}}  {row['vcov']:8.4f}{error}")
     return lines
 

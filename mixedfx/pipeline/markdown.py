@@ -11,7 +11,7 @@ from mixedfx.pipeline.results import RunResults
 BAD = ("fail", "warn")
 MOST_ROWS = 20
 """Of a table; report.html has the rest."""
-MOST_LEVELS = 5
+MOST_LEVELS = 8
 
 
 def short_report(results: RunResults) -> str:
@@ -61,7 +61,9 @@ def _checks(results: RunResults) -> Iterator[str]:
     if outcome.scores is not None:
         yield markdown(sections.held_out_scores(outcome.scores))
     if not outcome.levels.empty:
-        said = outcome.levels["says"].head(MOST_LEVELS)
+        # They stand from the surest on, those above the average first.
+        kind = ["factor", "coefficient", outcome.levels["mode"] > 0]
+        said = outcome.levels.groupby(kind, sort=False)["says"].head(1).head(MOST_LEVELS)
         yield "\n".join(["Levels that stand out:", "", *(f"- {_text(text)}" for text in said)])
 
 

@@ -19,6 +19,7 @@ from mixedfx.pipeline.steps import CheckOutcome
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
+BAYESIAN = ("nuts", "marginal", "vi")
 DRAWN = {"two-way": "levels of every factor", "core": "the most active levels"}
 Z90 = 1.6448536269514722
 """95 % quantile of the standard normal distribution."""
@@ -119,6 +120,8 @@ def covariances(
     frame = covariance.standard_errors
     method = covariance.method.upper()
     rows = _entries(frame, f"stage 1 ({method})")
+    if covariance.method in BAYESIAN:
+        rows = rows.rename(columns={"standard error": "posterior sd"})
     facts: dict[str, Any] = {"method": method}
     text = ""
     if outcome is not None and outcome.full_data:
@@ -231,7 +234,7 @@ def _stages(
     frame = pd.DataFrame({"stage 1": one, "standard error": se1})
     if two is not None:
         frame = pd.concat([frame, pd.DataFrame({"stage 2": two, "its standard error": se2})], axis=1)
-        frame["difference in standard errors of stage 1"] = (frame["stage 2"] - frame["stage 1"]) / frame[
+        frame["difference / se 1"] = (frame["stage 2"] - frame["stage 1"]) / frame[
             "standard error"
         ]
     return _side_by_side(frame.dropna(axis=1, how="all").rename_axis(label).reset_index())
