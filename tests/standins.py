@@ -146,7 +146,9 @@ class Comparison:
     @property
     def covariances(self) -> pd.DataFrame:
         frame = covariance_result(1).standard_errors
-        return frame.assign(full=1.1 * frame["vcov"], se_full=frame["se"])[[*"grp var1 var2 full se_full".split()]]
+        return frame.assign(full=1.1 * frame["vcov"], se_full=frame["se"]).loc[
+            :, ["grp", "var1", "var2", "full", "se_full"]
+        ]
 
     @property
     def standing_out(self) -> pd.DataFrame:

@@ -129,8 +129,8 @@ class Comparison:
     def plot_fixed_effects(self) -> Figure:
         """Fixed effects of stage 2 less those of stage 1.
 
-        In standard errors of stage 1; thresholds of ordered categories are among them. The grey bars hold 90 % of the differences that the further rows of stage 2 make
-        by chance.
+        In standard errors of stage 1; thresholds of ordered categories are among them. The grey bars hold 90 % of the
+        differences that the further rows of stage 2 make by chance.
         """
         from mixedfx.checks.plots.fixed_effects import plot_fixed_effects
 

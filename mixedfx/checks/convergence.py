@@ -43,7 +43,9 @@ def _converged(cov: CovarianceResult) -> Finding:
     if not cov.converged:
         failed = [factor for factor, fit in cov.fits.items() if not fit.converged]
         where = f" for {', '.join(failed)}" if failed else ""
-        says = f"stage 1 ({cov.method.upper()}) did not converge{where}, so its covariances are not the model's"
+        says = (
+            f"stage 1 ({cov.method.upper()}) did not converge{where}, so its covariances are not the model's"
+        )
         remedy = MORE_ITERATIONS if cov.posterior is None else MORE_DRAWS
     return Finding(
         PART,

@@ -7,8 +7,8 @@ REFINE = (
     "sample of the factor's levels with all their rows"
 )
 MODEL = (
-    "look for what the model leaves out: effects that differ between the levels (a random slope), rows that depend on each "
-    "other; where a covariance is off as well, refine it on all rows"
+    "look for what the model leaves out: effects that differ between the levels (a random slope), rows that depend on "
+    "each other; where a covariance is off as well, refine it on all rows"
 )
 LABELS = (
     "see that rows and labels are the same in both stages: labels of another encoding, permuted labels and wrong joins "

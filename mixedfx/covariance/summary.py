@@ -36,7 +36,7 @@ def summarise(result: CovarianceResult) -> Summary:
         Section("", lines),
         *_criterion(result),
         *_residuals(result),
-        Section("Random effects", _about_replicates(result), result.standard_errors, show_index=False),
+        Section("Random effects", _about_replicates(result), _entries(result), show_index=False),
         *_subsample(result),
         Section("", (f"Number of obs: {result.n_rows:,}, groups: {sizes}",)),
         Section("Fixed effects", _about_df(result), fixef_table(result)),
@@ -85,6 +85,15 @@ def _about_replicates(result: CovarianceResult) -> tuple[str, ...]:
                 f"{name} differs between replicates by {np.sqrt(ratio):.1f} times its standard error: go by {SPREAD}"
             )
     return tuple(lines)
+
+
+def _entries(result: CovarianceResult) -> pd.DataFrame:
+    """The covariances; of a posterior's diagnostics those that decide (`posterior_table` has all)."""
+    table = result.standard_errors.drop(columns=["mcse", "ess_tail"], errors="ignore")
+    for name, digits in (("ess_bulk", ".0f"), ("r_hat", ".3f")):
+        if name in table:
+            table[name] = [f"{value:{digits}}" if np.isfinite(value) else "" for value in table[name]]
+    return table
 
 
 def _subsample(result: CovarianceResult) -> list[Section]:

@@ -40,8 +40,8 @@ RIVALS = {
     "error": "standard error",
 }
 ABOUT_LIMITS = (
-    "A value outside the range in the last column is a warning where chance does not explain it, or a failure where it is "
-    "far outside."
+    "A value outside the range in the last column is a warning where chance does not explain it, or a failure where it "
+    "is far outside."
 )
 DIAGNOSTICS = {
     "r_hat": "R-hat",
@@ -186,7 +186,9 @@ def _key(row: Mapping[Any, Any]) -> tuple[object, frozenset[object]]:
 def _intervals(lower: Any, upper: Any, variance: Any) -> list[str]:
     """Ends in words, those of variances not below 0; nothing where one is not known."""
     return [
-        f"{show(max(float(low), 0.0) if positive else float(low))} to {show(float(high))}" if low == low else ""
+        f"{show(max(float(low), 0.0) if positive else float(low))} to {show(float(high))}"
+        if low == low
+        else ""
         for low, high, positive in zip(lower, upper, variance, strict=True)
     ]
 
@@ -234,9 +236,7 @@ def _stages(
     frame = pd.DataFrame({"stage 1": one, "standard error": se1})
     if two is not None:
         frame = pd.concat([frame, pd.DataFrame({"stage 2": two, "its standard error": se2})], axis=1)
-        frame["difference / se 1"] = (frame["stage 2"] - frame["stage 1"]) / frame[
-            "standard error"
-        ]
+        frame["difference / se 1"] = (frame["stage 2"] - frame["stage 1"]) / frame["standard error"]
     return _side_by_side(frame.dropna(axis=1, how="all").rename_axis(label).reset_index())
 
 

@@ -95,7 +95,10 @@ def test_posterior_adds_densities_and_chains(rows_fit: TwoStages) -> None:
     comparison = compare_stages(stages.cov, stages.coef)
     covariances = drawn(comparison.plot_covariances())
     assert all(len(axes.collections) == 1 for axes in covariances.axes if axes.get_visible())
-    assert list(panels(drawn(comparison.plot_convergence())))[2:] == ["stage 1: effective size", "stage 1: R-hat"]
+    assert list(panels(drawn(comparison.plot_convergence())))[2:] == [
+        "stage 1: effective size",
+        "stage 1: R-hat",
+    ]
 
 
 def many(levels: CoefficientLevels, n: int) -> CoefficientLevels:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.checks.plots.counts import count_axis
-from mixedfx.checks.plots.style import INK, SMALL, STAGE1, STAGE2, labels, panels, title
+from mixedfx.checks.plots.style import SMALL, STAGE1, STAGE2, labels, panels, title
 from mixedfx.checks.stage_normal import random_terms
 
 if TYPE_CHECKING:

@@ -78,9 +78,7 @@ def _cg_iterations(axes: Axes, coef: CoefficientsResult) -> None:
     labels(axes, "Newton step", "conjugate-gradient iterations")
 
 
-def _chains(
-    axes: Axes, names: list[str], values: np.ndarray, limit: float, heading: str, what: str
-) -> None:
+def _chains(axes: Axes, names: list[str], values: np.ndarray, limit: float, heading: str, what: str) -> None:
     at = np.arange(len(values))
     axes.plot(values, at, MARKER1, color=STAGE1, markeredgecolor=INK, markersize=5)
     axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))

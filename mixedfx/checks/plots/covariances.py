@@ -89,7 +89,12 @@ def _legend(figure: Figure, comparison: Comparison) -> None:
     style = {"linewidth": 2.2, "markeredgecolor": INK, "markersize": 6}
     handles = [
         Line2D(
-            [], [], color=STAGE1, marker=MARKER1, label=f"stage 1 ({comparison.covariance.method.upper()})", **style
+            [],
+            [],
+            color=STAGE1,
+            marker=MARKER1,
+            label=f"stage 1 ({comparison.covariance.method.upper()})",
+            **style,
         )
     ]
     if not isinstance(comparison.full_data, str):
