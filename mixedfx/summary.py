@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
@@ -69,8 +70,31 @@ def _html(section: Section) -> str:
     parts = [f"<h4>{escape(section.heading)}</h4>"] if section.heading else []
     parts += [f"<p>{escape(line)}</p>" for line in section.lines]
     if section.table is not None:
-        parts.append(_formatted(section.table).to_html(index=section.show_index, na_rep="", border=0))
+        table = _formatted(section.table)
+        parts.append(_html_table(table.reset_index() if section.show_index else table))
     return "".join(parts)
+
+
+def _html_table(table: pd.DataFrame) -> str:
+    """Numbers flush right, text flush left, with or without a notebook's own style."""
+    sides = ["right" if all(map(_is_number, column)) else "left" for _, column in table.items()]
+    names = ["" if name == "index" else escape(str(name)) for name in table.columns]
+
+    def row(tag: str, cells: Iterable[str]) -> str:
+        style = 'style="text-align: {}; padding: 0 .6em"'
+        line = (f"<{tag} {style.format(s)}>{cell}</{tag}>" for s, cell in zip(sides, cells, strict=True))
+        return f"<tr>{''.join(line)}</tr>"
+
+    body = "".join(row("td", (escape(str(cell)) for cell in cells)) for cells in table.itertuples(index=False))
+    return f"<table><thead>{row('th', names)}</thead><tbody>{body}</tbody></table>"
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell).replace(",", "") or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def _formatted(table: pd.DataFrame) -> pd.DataFrame:

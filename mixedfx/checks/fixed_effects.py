@@ -75,8 +75,9 @@ def check_fixed_effects(table: pd.DataFrame, thresholds: Thresholds) -> list[Fin
     says, remedy = f"differences of at most {effect:.2g} standard errors of stage 1 ({name})", ""
     if status != "ok":
         first, second = table.loc[name, ["stage1", "stage2"]]
+        what = "threshold" if "|" in name else "fixed effect"
         says = (
-            f"the fixed effect '{name}' is {first:.4g} in stage 1 and {second:.4g} in stage 2, {effect:.2g} standard "
+            f"the {what} '{name}' is {first:.4g} in stage 1 and {second:.4g} in stage 2, {effect:.2g} standard "
             f"errors apart, more than the further rows of stage 2 explain (z = {z:.1f})"
         )
         remedy = SAME_DATA

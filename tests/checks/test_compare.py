@@ -17,6 +17,7 @@ from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.saved import load_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.saved import load_covariance
+from mixedfx.datasets import load_verbagg
 from mixedfx.errors import SettingError, VarCorrError
 from mixedfx.subsample import Subsample
 from mixedfx.varcorr import VarCorr
@@ -345,3 +346,68 @@ def test_well_specified_fits_pass_at_the_stated_rate() -> None:
             warned.append(comparison.verdict)
     # 100 x 0.05 expected at most; 12 or more come up once in 250 times.
     assert len(warned) <= 11, "\n\n".join(warned)
+
+
+@pytest.fixture(scope="module")
+def ordinal() -> Comparison:
+    """Questions on verbal aggression: some persons in stage 1, all in stage 2."""
+    data = load_verbagg()
+    formula = "resp ~ 1 + btype + (1 | id) + (1 | item)"
+    some = Subsample(strategy="levels", factor="id", n_levels=150, seed=2)
+    cov = learn_covariance(formula, data, family="cumulative", subsample=some)
+    coef = estimate_coefficients(formula, data, cov, family="cumulative")
+    return compare_stages(cov, coef, data=data)
+
+
+def test_thresholds_stand_beside_fixed_effects(ordinal: Comparison) -> None:
+    table = ordinal.fixed_effects.loc[["no|perhaps", "perhaps|yes"]]
+    cov, coef = ordinal.covariance, ordinal.coefficients
+    assert cov.thresholds is not None
+    assert coef.thresholds is not None
+    assert coef.thresholds_se is not None
+    assert table["stage1"].tolist() == cov.thresholds.tolist()
+    assert table["se2"].tolist() == coef.thresholds_se.tolist()
+    assert table["difference"].tolist() == pytest.approx((coef.thresholds - cov.thresholds).tolist())
+    # Half of the persons leave more open than all of them.
+    assert (coef.thresholds_se < table["se1"]).all()
+    assert np.isfinite(table["z"]).all()
+
+
+def test_other_thresholds_are_named(ordinal: Comparison) -> None:
+    cov, coef = ordinal.covariance, ordinal.coefficients
+    assert cov.thresholds is not None
+    found = compare_stages(replace(cov, thresholds=cov.thresholds - 4.0), coef)
+    assert problems(found).loc["perhaps|yes", "status"] == "fail"
+    assert "the threshold 'perhaps|yes'" in found.verdict.lower()
+
+
+def test_tree_has_what_the_checks_computed(ordinal: Comparison, sound: Comparison) -> None:
+    tree = ordinal.data
+    agreement = tree["agreement"].to_dataset()
+    levels = next(c for c in ordinal.levels if c.factor == "id")
+    assert agreement["pit_id"].sel(id_coef="(Intercept)").values == pytest.approx(levels.pit)
+    assert agreement["pit_id"].attrs["levels"] == levels.pit_levels
+    assert list(agreement["alpha_z"]["threshold"].values) == ["no|perhaps", "perhaps|yes"]
+    assert list(tree["stage2"]["alpha"].values) == list(ordinal.fixed_effects["stage2"].iloc[-2:])
+    assert list(tree["stage2"]["coef"].values) == ["btypescold", "btypeshout"]
+    observed = tree["predictive/categories"]["observed"]
+    assert list(observed["category"].values) == ["no", "perhaps", "yes"]
+    assert float(observed.sum()) == pytest.approx(1.0)
+    assert set(tree["predictive/calibration"].to_dataset()) == {"observed", "expected", "lower", "upper"}
+    assert sound.held_out is not None
+    score = sound.data["held_out"]["log score"].sel(prediction="stage2")
+    assert float(score) == sound.held_out.scores.loc["log score", "stage2"]
+    assert sound.data["predictive/residuals"].sizes == {"normal_quantile": 99}
+
+
+def test_refined_covariances_do_not_count_against_the_levels(rows_fit: TwoStages) -> None:
+    """Stage 1's own covariances are far off: at the refined ones its levels agree with stage 2's."""
+    off = with_sigma(rows_fit, scaled(rows_fit.cov.varcorr, "user", 0.25)).cov
+    off = replace(off, ranef=estimate_coefficients(FORMULA, rows_fit.data.iloc[off.rows], off.varcorr).ranef)
+    refined = learn_covariance(FORMULA, rows_fit.data)
+    coef = estimate_coefficients(FORMULA, rows_fit.data, refined)
+    with_data = compare_stages(off, coef, refined=refined, data=rows_fit.data)
+    assert with_data.status == "ok", with_data.verdict
+    without = compare_stages(off, coef, refined=refined)
+    assert "user" in without.verdict
+    assert without.status != "ok"
