@@ -85,7 +85,9 @@ def _html_table(table: pd.DataFrame) -> str:
         line = (f"<{tag} {style.format(s)}>{cell}</{tag}>" for s, cell in zip(sides, cells, strict=True))
         return f"<tr>{''.join(line)}</tr>"
 
-    body = "".join(row("td", (escape(str(cell)) for cell in cells)) for cells in table.itertuples(index=False))
+    body = "".join(
+        row("td", (escape(str(cell)) for cell in cells)) for cells in table.itertuples(index=False)
+    )
     return f"<table><thead>{row('th', names)}</thead><tbody>{body}</tbody></table>"
 
 

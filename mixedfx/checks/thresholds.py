@@ -19,7 +19,8 @@ class Thresholds:
     ----------
     warn_rate, fail_rate
         How often chance alone may make one group of checks (fixed effects, or levels) warn or fail when model and
-        covariances are right.
+        covariances are right. Where Sigma is learned from some 40 levels, its error makes it a little more often: of
+        100 simulated fits four warned, where one is expected, and none failed.
     fixed_effects
         Difference of a fixed effect between the stages, in standard errors of stage 1.
     slope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mixedfx.coefficients.saved import load_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.covariance.saved import load_covariance
 from mixedfx.datasets import load_verbagg
-from mixedfx.errors import SettingError, VarCorrError
+from mixedfx.errors import MixedfxWarning, SettingError, VarCorrError
 from mixedfx.subsample import Subsample
 from mixedfx.varcorr import VarCorr
 
@@ -411,3 +412,25 @@ def test_refined_covariances_do_not_count_against_the_levels(rows_fit: TwoStages
     without = compare_stages(off, coef, refined=refined)
     assert "user" in without.verdict
     assert without.status != "ok"
+
+
+@pytest.mark.slow
+def test_chains_that_were_stopped_early_are_named(rows_fit: TwoStages) -> None:
+    """Real chains, ended long before they have mixed, frozen against stage 1's advice."""
+    early: dict[str, object] = {
+        "draws": 20,
+        "warmup": 5,
+        "chains": 2,
+        "seed": 1,
+        "force": True,
+        "progress": False,
+    }
+    with warnings.catch_warnings():  # which stage 1 gives
+        warnings.simplefilter("ignore", MixedfxWarning)
+        cov = learn_covariance(FORMULA, rows_fit.data.iloc[:600], method="nuts", **early)  # pyright: ignore[reportArgumentType]
+        coef = estimate_coefficients(FORMULA, rows_fit.data, cov)
+    comparison = compare_stages(cov, coef, data=rows_fit.data)
+    assert comparison.status == "fail"
+    named = problems(comparison).query("status == 'fail'")
+    assert "smallest bulk effective size" in set(named["statistic"])
+    assert "more draws, or a longer warm-up" in comparison.verdict
