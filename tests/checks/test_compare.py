@@ -386,13 +386,13 @@ def test_tree_has_what_the_checks_computed(ordinal: Comparison, sound: Compariso
     tree = ordinal.data
     agreement = tree["agreement"].to_dataset()
     levels = next(c for c in ordinal.levels if c.factor == "id")
-    assert agreement["pit_id"].sel(id_coef="(Intercept)").values == pytest.approx(levels.pit)
+    assert agreement["pit_id"].sel(id_coef="(Intercept)").to_numpy() == pytest.approx(levels.pit)
     assert agreement["pit_id"].attrs["levels"] == levels.pit_levels
-    assert list(agreement["alpha_z"]["threshold"].values) == ["no|perhaps", "perhaps|yes"]
-    assert list(tree["stage2"]["alpha"].values) == list(ordinal.fixed_effects["stage2"].iloc[-2:])
-    assert list(tree["stage2"]["coef"].values) == ["btypescold", "btypeshout"]
+    assert list(agreement["alpha_z"]["threshold"].to_numpy()) == ["no|perhaps", "perhaps|yes"]
+    assert list(tree["stage2"]["alpha"].to_numpy()) == list(ordinal.fixed_effects["stage2"].iloc[-2:])
+    assert list(tree["stage2"]["coef"].to_numpy()) == ["btypescold", "btypeshout"]
     observed = tree["predictive/categories"]["observed"]
-    assert list(observed["category"].values) == ["no", "perhaps", "yes"]
+    assert list(observed["category"].to_numpy()) == ["no", "perhaps", "yes"]
     assert float(observed.sum()) == pytest.approx(1.0)
     assert set(tree["predictive/calibration"].to_dataset()) == {"observed", "expected", "lower", "upper"}
     assert sound.held_out is not None
