@@ -132,8 +132,10 @@ def covariances(
             f"{len(covariance.replicates)} replicates with {covariance.n_rows:,} rows together"
         )
     elif covariance.fits:
-        sizes = {factor: f"{fit.n_rows:,} rows" for factor, fit in covariance.fits.items()}
-        rows["learned from"] = frame["grp"].replace(sizes).where(frame["grp"].isin(list(sizes)), "all fits")
+        sizes = [f"{factor} {fit.n_rows:,} rows" for factor, fit in covariance.fits.items()]
+        facts["learned from"] = ", ".join(
+            sizes if covariance.sigma is None else [*sizes, "Residual all of these"]
+        )
     else:
         facts["rows used"] = covariance.n_rows
     if not covariance.varcorr.freezable:
