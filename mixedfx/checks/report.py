@@ -41,4 +41,5 @@ def _covariances(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.loc[:, COVARIANCES]
     if shown["var2"].isna().all():
         shown = shown.drop(columns="var2")
-    return shown.drop(columns="frozen") if (table["frozen"] == table["stage1"]).all() else shown
+    same = table["frozen"].tolist() == table["stage1"].tolist()
+    return shown.drop(columns="frozen") if same else shown

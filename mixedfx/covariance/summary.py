@@ -116,7 +116,7 @@ def _subsample(result: CovarianceResult) -> list[Section]:
     if not rows:
         return []
     table = pd.DataFrame(rows)
-    if (table["components"] == 1).all():
+    if set(table["components"]) == {1}:
         table = table.drop(columns=["components", "rows in the largest"])
     return [Section("Subsample", table=table, show_index=False)]
 

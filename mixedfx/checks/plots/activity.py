@@ -30,7 +30,7 @@ def plot_activity(comparison: Comparison) -> Figure:
         counts, first = term.grouping.counts(), _first_counts(comparison, factor)
         _curve(panel, counts, STAGE2, "-", "stage 2")
         _curve(panel, first, STAGE1, (0, (4, 2)), "stage 1, levels of both")
-        count_axis(panel, np.concatenate([counts, first]))
+        count_axis(panel, np.concatenate([counts.astype(float), first]))
         panel.set_ylim(0, 1.03)
         title(panel, factor)
         labels(panel, "rows of a level", "share of levels with as many")
