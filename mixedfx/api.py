@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mixedfx.arguments import check_flag
 from mixedfx.checks.compare import Comparison, compare_stages
 from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.result import CoefficientsResult
@@ -116,6 +117,7 @@ def fit(
     >>> fit.coefficients.converged
     True
     """
+    check_flag("refine", refine)
     covariance = learn_covariance(
         formula,
         data,
@@ -136,6 +138,9 @@ def fit(
             covariance,
         )
     settings: Any = {"family": family, "weights": weights, "na": na, "progress": progress}
-    refined = refine_covariance(formula, data, covariance, seed=seed, **settings) if refine else None
+    refined = None
+    if refine:
+        likelihood = method if method in ("reml", "ml") else None
+        refined = refine_covariance(formula, data, covariance, method=likelihood, seed=seed, **settings)
     coefficients = estimate_coefficients(formula, data, refined or covariance, **settings)
     return Fit(covariance, coefficients, refined)

@@ -78,7 +78,7 @@ def covariance(job: JobFile, output: Output = None, quiet: Quiet = False, debug:
 
 @app.command()
 def refine(job: JobFile, output: Output = None, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Refine the covariances on all rows, for a job with a table [refine].
+    """Refine the covariances on all rows, for a job with a table `refine`.
 
     It starts from covariance/covariances.csv, which may be edited first. Steps that are up to date are used again.
     """

@@ -8,6 +8,7 @@ import pytest
 from problems import frame
 
 import mixedfx as mfx
+from mixedfx.errors import SettingError
 
 FORMULA = "y ~ 1 + x + (1 | g) + (1 | h)"
 
@@ -43,6 +44,14 @@ def test_covariances_that_were_not_explored_stop_before_stage_2(data: pd.DataFra
     options = {"draws": 10, "warmup": 50, "chains": 1, "subsample": None}
     with pytest.raises(mfx.errors.NotFreezableError, match="force=True"):
         mfx.fit(FORMULA, data.head(300), method="nuts", **options)
+
+
+def test_refining_maximises_the_likelihood_of_stage_one(data: pd.DataFrame) -> None:
+    fit = mfx.fit(FORMULA, data, method="ml", refine=True)
+    assert fit.refined is not None
+    assert (fit.covariance.method, fit.refined.method) == ("ml", "ml")
+    with pytest.raises(SettingError, match="refine is 'no', but must be True or False"):
+        mfx.fit(FORMULA, data, refine="no")  # pyright: ignore[reportArgumentType]
 
 
 def test_refined_covariances_are_those_of_all_rows(data: pd.DataFrame) -> None:

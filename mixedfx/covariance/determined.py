@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.design import Design
 from mixedfx.errors import DataError
 from mixedfx.formula.rank import independent_columns
@@ -25,8 +24,11 @@ RESIDUAL_PART = 1e-12
 """sigma^2 falls below this part of the variance that the fixed effects leave only on its way to 0."""
 
 
-def check_fixed_effects(design: Design, problem: GaussianProblem) -> None:
-    """Raise `DataError` where the fixed effects alone reproduce the response."""
+def check_fixed_effects(design: Design, left: float) -> None:
+    """Raise `DataError` where the fixed effects alone reproduce the response.
+
+    `left` is the weighted sum of squares that they leave by least squares.
+    """
     p = len(design.predictors.fixed_names)
     if p >= design.n_rows:
         raise DataError(
@@ -34,7 +36,7 @@ def check_fixed_effects(design: Design, problem: GaussianProblem) -> None:
             "covariances from; use fewer, or more rows"
         )
     y = design.y - design.predictors.offset
-    if np.mean(problem.y**2) <= FIXED_PART * np.mean(y**2):
+    if left <= FIXED_PART * float((design.weights * y) @ y):
         raise DataError(
             f"the fixed effects reproduce the response '{design.spec.response_name}' exactly, so that nothing is left "
             "to learn covariances from; is it computed from columns on the right of '~'?"
@@ -77,8 +79,11 @@ def _check_collinear(z: Floats, names: list[str], factor: str) -> None:
         )
 
 
-def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Floats], None]:
-    """Raises `DataError`, called with parameters (sigma^2 last), where sigma^2 is on its way to 0."""
+def refusing_zero(design: Design, left: float) -> Callable[[Floats], None]:
+    """Raises `DataError`, called with parameters (sigma^2 last), where sigma^2 is on its way to 0.
+
+    `left` is the weighted sum of squares that the fixed effects leave by least squares.
+    """
     coefficients = sum(term.grouping.n_levels * term.q for term in design.predictors.terms)
     cause = (
         "Has each level of a grouping factor only one value? Then take its bar term out, or use fewer slopes"
@@ -88,10 +93,9 @@ def refusing_zero(design: Design, problem: GaussianProblem) -> Callable[[Floats]
             f"The bar terms have {coefficients} coefficients together for {design.n_rows} rows, enough for any "
             "response; use fewer of them, or more rows"
         )
-    left = float(np.average(problem.y**2, weights=problem.weights)) * float(np.mean(problem.weights))
 
     def refuse(vector: Floats) -> None:
-        if vector[-1] < RESIDUAL_PART * left:
+        if vector[-1] < RESIDUAL_PART * left / design.n_rows:
             raise DataError(
                 f"fixed and random effects reproduce the response '{design.spec.response_name}' exactly: its residual "
                 f"variance goes to 0. {cause}"

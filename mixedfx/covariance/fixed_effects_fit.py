@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.response import Evaluation, Response
+from mixedfx.errors import DataError
 
 Floats = NDArray[np.float64]
 
@@ -41,10 +42,20 @@ def fixed_effects_fit(
         Shape (N,).
     settled
         Squared Newton decrement at which it ends.
+
+    Raises
+    ------
+    DataError
+        The loss is not finite at beta = 0.
     """
     p = X.shape[1]
     x = np.concatenate([np.zeros(p), response.start_alpha(offset)])
     here = response.evaluate(offset, x[p:])
+    if not np.isfinite(here.loss):
+        raise DataError(
+            f"the likelihood is not finite with an offset of up to {np.abs(offset).max():.3g}: it is added to the "
+            "linear predictor, so that it must be on the link's scale, such as offset(log(exposure)) for counts"
+        )
     for _ in range(MAX_STEPS):
         gradient = np.concatenate([X.T @ here.d1, here.alpha_slope])
         cross = here.border.transpose_times(X)

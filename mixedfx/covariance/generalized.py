@@ -23,15 +23,13 @@ from mixedfx.covariance.likelihood import boundary_names, ranef_frames, standard
 from mixedfx.covariance.optimum_stats import QUARTILES, optimum_stats
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.covariance.quadrature import QuadraturePoint, check_quadrature
-from mixedfx.covariance.response import Evaluation, Response
 from mixedfx.covariance.result import CovarianceResult
-from mixedfx.covariance.stopped import why_of_columns, why_stopped, why_without_bound
+from mixedfx.covariance.separable import check_separation, explained, warn_of_separation
+from mixedfx.covariance.stopped import why_stopped, why_without_bound
 from mixedfx.design import Design
-from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, MixedfxError
+from mixedfx.errors import ConvergenceError, ConvergenceWarning
 from mixedfx.families import Family, get_family
 from mixedfx.linalg.blas import one_blas
-from mixedfx.linalg.curvature import Curvature
-from mixedfx.separation import separated, separation_reason
 from mixedfx.varcorr import VarCorr
 
 Floats = NDArray[np.float64]
@@ -40,8 +38,6 @@ SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
 LARGEST_LINK = 1.0
 """Variance of a linear predictor that is not small: 1,000 times as much is beyond probabilities of 1e-13."""
-SEPARATED = 1e-6
-"""Loss a row of a fit that tells every response."""
 MEMORY = 8
 """Steps that correct the average information of the working response, which is far from the Hessian."""
 
@@ -111,52 +107,6 @@ def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProb
     return maximise(start, problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
 
 
-def _check_separation(problem: LaplaceProblem, without: FixedEffectsFit, names: Sequence[str]) -> None:
-    """Raise `DataError` where the fixed effects tell every response without error."""
-    response = problem.response
-    if not len(names) or response.family.name == "poisson":
-        return
-    if without.response.loss < SEPARATED * float(response.weights.sum()):
-        reach = np.abs(without.beta) * np.ptp(problem.rows.X, axis=0)
-        raise DataError(
-            "the fixed effects tell every response without error (complete separation; "
-            f"'{names[int(np.argmax(reach))]}' most of all), "
-            "so that their likelihood has no maximum; leave it out, or merge its categories"
-        )
-
-
-def _warn_of_separation(at: LaplacePoint, names: Sequence[str]) -> None:
-    """Where some fixed effects tell the outcomes of some rows, and grew until that made no difference any more."""
-    apart = _separated(at.problem.rows.X, at.problem.response, at.mode.response, names)
-    if apart:
-        warnings.warn(separation_reason(apart), ConvergenceWarning, stacklevel=5)
-
-
-def explained(
-    error: Exception, design: Design, response: Response, X: Floats, offset: Floats
-) -> MixedfxError:
-    """What to raise where no likelihood could be computed: as a rule fixed effects have no finite estimate.
-
-    `response`, `X` and `offset` are in one order of the rows.
-    """
-    without = fixed_effects_fit(X, offset, response, settled=0.0).response
-    apart = _separated(X, response, without, design.predictors.fixed_names)
-    if apart:
-        return DataError(separation_reason(apart))
-    if isinstance(error, MixedfxError):
-        return error
-    reason = why_of_columns(design) or "Scale the features, or use fewer"
-    return ConvergenceError(f"the likelihood could not be computed ({error}). {reason}")
-
-
-def _separated(X: Floats, response: Response, there: Evaluation, names: Sequence[str]) -> tuple[str, ...]:
-    """Fixed effects without a finite estimate, where the rows have this curvature."""
-    border = there.border
-    upper = border.upper if border.size else there.d2[:0]
-    curvature = Curvature(there.d2, upper, border.category, border.gap)
-    return separated(list(X.T), curvature, response.weights, names)
-
-
 def _start(
     problem: LaplaceProblem,
     given: VarCorr | None,
@@ -164,7 +114,7 @@ def _start(
     names: Sequence[str],
 ) -> LaplacePoint:
     without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
-    _check_separation(problem, without, names)
+    check_separation(problem.response, without, problem.rows.X, names)
     if given is None:
         point = moment_guess(problem, without)
     else:
@@ -211,7 +161,8 @@ def _result(
         warnings.warn(why, ConvergenceWarning, stacklevel=4)
         varcorr = replace(varcorr, freezable=False, why=why)
     names, edges = list(design.predictors.fixed_names), threshold_names(design)
-    _warn_of_separation(at, names)
+    rows, there = at.problem.rows, at.mode.response
+    warn_of_separation(rows.X, problem.response, there.d2, there.border, names)
     errors = standard_errors(covariance.fixed)
     return CovarianceResult(
         formula=design.spec.formula,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
@@ -35,12 +36,15 @@ class JointCovariance:
         a singular block, and where the Hessian says nothing.
     fixed
         Of (beta, alpha), shape (p + m, p + m); NaN where the Hessian says nothing.
+    whole
+        Of all of them, in the entries' and the fixed effects' order, with what singular blocks can still do; not NaN.
     smallest_eigenvalue, largest_eigenvalue
         Of minus the Hessian, scaled to a unit diagonal: the smallest is not above 0 where the point is no maximum.
     """
 
     entries: Floats
     fixed: Floats
+    whole: Floats
     smallest_eigenvalue: float
     largest_eigenvalue: float
 
@@ -85,7 +89,9 @@ def joint_covariance[P: LikelihoodPoint](
     eigenvalues = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
     covariance, unknown = known_inverse(scaled)
     covariance *= np.outer(unit, unit)
-    entries = J @ covariance[:n_theta, :n_theta] @ J.T
+    along = np.asarray(scipy.linalg.block_diag(J, np.eye(n_fixed)))
+    whole = along @ covariance @ along.T
+    entries = whole[:n, :n].copy()
     full = [all(L[j, j] > 0 for j in range(len(L))) for L in theta.factors]
     lost = np.array([not full[e.term] for e in space.entries], dtype=bool) | J[:, unknown[:n_theta]].any(
         axis=1
@@ -93,4 +99,4 @@ def joint_covariance[P: LikelihoodPoint](
     entries[lost, :] = entries[:, lost] = np.nan
     fixed = covariance[n_theta:, n_theta:]
     fixed[unknown[n_theta:], :] = fixed[:, unknown[n_theta:]] = np.nan
-    return JointCovariance(entries, fixed, float(eigenvalues[0]), float(eigenvalues[-1]))
+    return JointCovariance(entries, fixed, whole, float(eigenvalues[0]), float(eigenvalues[-1]))

@@ -73,8 +73,9 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     """The maximum that `fit_gaussian` reports, without standard errors."""
     _check_identified(design)
     problem = GaussianProblem.of(design, reml=reml)
-    check_fixed_effects(design, problem)
-    refuse = refusing_zero(design, problem)
+    left = float(problem.weights @ problem.y**2)
+    check_fixed_effects(design, left)
+    refuse = refusing_zero(design, left)
     if start is not None:
         return maximise(problem.at(problem.space.from_varcorr(start)), problem.space, refuse=refuse)
     starts = [rough_estimates(problem)]

@@ -14,19 +14,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.arguments import check_whole_number
-from mixedfx.covariance.determined import check_features
+from mixedfx.covariance.determined import check_features, check_fixed_effects, refusing_zero
 from mixedfx.covariance.fixed_effects_fit import fixed_effects_fit
-from mixedfx.covariance.generalized import LARGEST_LINK, explained, threshold_names
+from mixedfx.covariance.generalized import LARGEST_LINK, threshold_names
 from mixedfx.covariance.inverse_information import standard_errors
 from mixedfx.covariance.joint_hessian import STEP, joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
+from mixedfx.covariance.krylov.precision import monte_carlo_errors
 from mixedfx.covariance.krylov.search import Search, search
+from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
 from mixedfx.covariance.result import CovarianceResult
+from mixedfx.covariance.separable import check_separation, explained, warn_of_separation
 from mixedfx.covariance.stopped import out_of_proportion, why_of_columns, why_stopped, why_without_bound
 from mixedfx.design import Design, build_design
 from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, SettingError
@@ -42,6 +45,10 @@ HESSIAN_STEP = 0.005
 
 
 ELSEWHERE = "Refine from other covariances, or use fewer random coefficients"
+NO_RESIDUAL = (
+    "Fixed and random effects that reproduce the response (almost) exactly leave no residual variance: is it computed "
+    "from columns on the right of '~'?"
+)
 MORE_PROBES = "That is less than the random probes leave open: a smaller accuracy= takes more of them"
 UNBOUNDED = "Nothing in the data limits it. Take the term out, or merge levels"
 
@@ -183,14 +190,18 @@ def _refine_gaussian(
 ) -> CovarianceResult:
     space = ParameterSpace.of(design.predictors.terms)
 
+    residuals = least_squares(design)[1]
+    left = float(design.weights @ residuals**2)
+    check_fixed_effects(design, left)
+
     def first(probes: int, near: KrylovPoint | None) -> KrylovPoint:
         problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
         return problem.at(space.from_varcorr(start) if near is None else near.point)
 
     try:
-        found = search(first, space, accuracy, report, with_sigma=True)
+        found = search(first, space, accuracy, report, with_sigma=True, refuse=refusing_zero(design, left))
     except np.linalg.LinAlgError as error:
-        reason = why_of_columns(design) or ELSEWHERE
+        reason = why_of_columns(design) or f"{NO_RESIDUAL} Else: {ELSEWHERE[0].lower()}{ELSEWHERE[1:]}"
         raise ConvergenceError(f"the likelihood could not be computed ({error}). {reason}") from error
     optimum = found.optimum
     at = optimum.at
@@ -213,7 +224,7 @@ def _refine_gaussian(
 def _refine_laplace(
     design: Design, family: Family, start: VarCorr, accuracy: float, seed: int, report: Report
 ) -> CovarianceResult:
-    space = ParameterSpace.of(design.predictors.terms)
+    space, names = ParameterSpace.of(design.predictors.terms), list(design.predictors.fixed_names)
 
     def first(probes: int, near: KrylovLaplacePoint | None) -> KrylovLaplacePoint:
         problem = KrylovLaplaceProblem.of(design, family, probes=probes, seed=seed)
@@ -221,6 +232,7 @@ def _refine_laplace(
             return problem.near(near)
         rows = problem.rows
         without = fixed_effects_fit(rows.X, rows.offset, problem.response)
+        check_separation(problem.response, without, rows.X, names)
         point = Covariances(space.from_varcorr(start).matrices, 1.0)
         return problem.at(point, without.beta, without.alpha)
 
@@ -231,10 +243,15 @@ def _refine_laplace(
         X, offset = design.predictors.X(), np.array(design.predictors.offset)
         raise explained(error, design, response, X, offset) from error
     at = found.optimum.at
+    warn_of_separation(at.problem.rows.X, at.problem.response, at.mode.omega, at.mode.border, names)
     step = STEP if at.problem.signs.complete else HESSIAN_STEP
     joint = joint_covariance(at, space, KrylovLaplacePoint.gradient_alone, step=step)
+    if not at.problem.signs.complete:
+        # The search has them from average information, which is far from the Hessian.
+        sigma2 = space.size - 1
+        errors = monte_carlo_errors(np.delete(at.gradients(), sigma2, axis=0), joint.whole)
+        found = replace(found, errors=np.insert(errors, sigma2, 0.0))
     varcorr = space.varcorr(at.point, has_sigma=False)
-    names = list(design.predictors.fixed_names)
     p = len(names)
     fixed = pd.DataFrame(joint.fixed[:p, :p], names, names)
     result = _result(

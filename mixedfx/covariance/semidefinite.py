@@ -53,6 +53,7 @@ class Step:
     predicted_gain: float
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers out of range end in an error
 def constrained_step(
     space: ParameterSpace,
     phi: Floats,
@@ -403,7 +404,15 @@ def _best_length(rise: float, bend: float, mu: float, changes: Floats) -> float:
 
 
 def _solved(A: Floats, b: Floats) -> Floats:
-    """A^-1 b of a positive definite matrix; by least squares where rounding has spoilt that."""
+    """A^-1 b of a positive definite matrix; by least squares where rounding has spoilt that.
+
+    Raises
+    ------
+    LinAlgError
+        A number is not finite.
+    """
+    if not (np.isfinite(A).all() and np.isfinite(b).all()):
+        raise np.linalg.LinAlgError("the numbers of a step are not finite")
     scale = 1.0 / np.sqrt(np.maximum(np.diag(A), np.finfo(float).tiny))
     scaled = A * np.outer(scale, scale)
     try:

@@ -19,6 +19,9 @@ from mixedfx.formula.tree import Call, Name, Node, columns_of, deparse
 from mixedfx.frames import column
 from mixedfx.row_chunks import row_chunks
 
+MOST_CATEGORIES = 200
+"""Of an ordinal response: more are as a rule a measurement, which takes thousands of thresholds."""
+
 Scale = Literal["number", "binary", "ordinal"]
 """Numbers; two outcomes, the second level being success; or ordered categories."""
 
@@ -47,6 +50,12 @@ def fit_response(node: Node, frame: pd.DataFrame, scale: Scale) -> Response:
         if len(levels) < 2:
             raise DataError(
                 f"response '{name}' has one category only ({levels[0]}); an ordinal model needs two"
+            )
+        if len(levels) > MOST_CATEGORIES:
+            raise DataError(
+                f"response '{name}' has {len(levels):,} different values, and an ordinal model a threshold between any "
+                f"two neighbours (at most {MOST_CATEGORIES} categories are taken); bin it, with pandas.cut for "
+                "example, or use family='gaussian'"
             )
         return Factor(name, str(values.name), levels, ordered=True)
     if not as_factor and not (isinstance(node, Name) and holds_categories(values)):

@@ -91,6 +91,8 @@ def run_job(
     >>> results.check.status  # doctest: +SKIP
     'ok'
     """
+    if until == "refine" and job.refine is None:
+        raise SettingError("the job has no table [refine]; add one, with accuracy = 1e-3 for example")
     folder = Path(folder or job.output.folder or "runs/job")
     _check_folder(folder, job, resume)
     with locked(folder), reporter(progress) as report:
@@ -199,7 +201,7 @@ class _Run:
             return
         steps.require_freezable(covariance)
         frozen = hash_file(self.folder / "covariance" / COVARIANCES)
-        refined = self._refined(model, data, covariance, frozen, asked=until == "refine")
+        refined = self._refined(model, data, covariance, frozen)
         if until == "refine":
             return
         if refined is not None:
@@ -237,14 +239,10 @@ class _Run:
         data: steps.JobData,
         covariance: CovarianceResult,
         frozen: str,
-        *,
-        asked: bool,
     ) -> CovarianceResult | None:
         """The covariances refined on all rows, where the job has a table ``[refine]``."""
         job = self.job
         if job.refine is None:
-            if asked:
-                raise SettingError("the job has no table [refine]; add one, with accuracy = 1e-3 for example")
             return None
         refined = self._step(
             "refine",

@@ -159,6 +159,7 @@ class Subsample:
         SubsampleWarning
             `target_se` is out of reach for a factor; the strategy is "core".
         """
+        chosen = self._chosen(groupings)  # which is checked even where all rows are taken
         N = len(groupings[0].codes)
         known = {g.name: DEFAULT_RATIO for g in groupings} | dict(ratios or {})
         if self._given_rows and (self.n_rows or DEFAULT_ROWS) >= N:
@@ -168,7 +169,7 @@ class Subsample:
         elif self.strategy == "core":
             draws = [self._core(groupings)]
         elif self.strategy == "levels":
-            draws = self._one_factor(groupings, known)
+            draws = self._one_factor(chosen, groupings, known)
         elif self.strategy == "two-way":
             draws = self._two_way(groupings, known)
         else:
@@ -179,8 +180,9 @@ class Subsample:
             self._check_levels(draw)
         return tuple(draws)
 
-    def _one_factor(self, groupings: Sequence[Grouping], ratios: Mapping[str, float]) -> list[Draw]:
-        position = self._chosen(groupings)
+    def _one_factor(
+        self, position: int, groupings: Sequence[Grouping], ratios: Mapping[str, float]
+    ) -> list[Draw]:
         n = self._level_counts([groupings[position]], len(groupings[0].codes), ratios)[0]
         return [
             describe(None, groupings[position].name, rows, groupings, replicate)
@@ -344,6 +346,6 @@ def _check_share(name: str, value: object, limit: str, most: float) -> None:
 
 
 def _check_count(name: str, value: object, least: int) -> None:
-    if value is None and name != "replicates":
+    if value is None and name not in ("replicates", "seed"):
         return
     check_whole_number(f"subsample setting {name}", value, least)

@@ -13,7 +13,7 @@ from mixedfx.covariance.average_information import maximise
 from mixedfx.covariance.inverse_information import inverse_information, standard_errors
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import build_design
-from mixedfx.errors import ConvergenceError, ConvergenceWarning, MixedfxError
+from mixedfx.errors import ConvergenceError, ConvergenceWarning, DataError, MixedfxError
 from mixedfx.linalg import probes as probing
 
 Floats = np.ndarray
@@ -159,3 +159,65 @@ def test_the_warning_says_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         found = mfx.refine_covariance(FORMULA, crossed("gaussian"), start("gaussian", 5.0))
     assert not found.converged
     assert not found.varcorr.freezable
+
+
+INTERCEPTS = "y ~ x + (1 | g) + (1 | h)"
+STARTS = pd.DataFrame(
+    {"grp": ["g", "h", "Residual"], "var1": ["(Intercept)"] * 2 + [None], "vcov": [0.5, 0.3, 1.0]}
+)
+
+
+def intercepts() -> mfx.VarCorr:
+    return mfx.VarCorr.from_frame(STARTS.assign(var2=None))
+
+
+def test_separation_is_told_as_in_stage_one() -> None:
+    data = crossed("bernoulli")
+    with pytest.warns(ConvergenceWarning, match="the data separate.*'x'"):
+        mfx.refine_covariance(
+            INTERCEPTS, data.assign(y=(data["x"] > 0) * 1), intercepts(), family="bernoulli"
+        )
+    quasi = data.assign(group=np.where(np.arange(len(data)) % 7 == 0, "a", "b"))
+    quasi["y"] = np.where(quasi["group"] == "a", 1, quasi["y"])
+    with pytest.warns(ConvergenceWarning, match="the data separate.*'groupb'"):
+        mfx.refine_covariance("y ~ group + (1 | g) + (1 | h)", quasi, intercepts(), family="bernoulli")
+    tiny = data.iloc[:6].assign(x=range(6), y=[0, 0, 0, 1, 1, 1])
+    with pytest.raises(DataError, match=r"complete separation; 'x'"):
+        mfx.refine_covariance(INTERCEPTS, tiny, intercepts(), family="bernoulli")
+
+
+def test_responses_that_effects_reproduce_are_refused() -> None:
+    data = crossed("gaussian")
+    with pytest.raises(DataError, match="the fixed effects reproduce the response 'y' exactly"):
+        mfx.refine_covariance(INTERCEPTS, data.assign(y=2 * data["x"] + 1), intercepts())
+    exact = data.assign(y=2 * data["x"] + np.sin(data["g"]) + np.cos(data["h"]))
+    with pytest.raises(MixedfxError, match="reproduce the response"):
+        mfx.refine_covariance(INTERCEPTS, exact, intercepts())
+
+
+def test_an_offset_on_the_wrong_scale_is_named() -> None:
+    data = crossed("gaussian").assign(exposure=np.arange(2000.0) + 1)
+    data["y"] = np.random.default_rng(0).poisson(data["exposure"] / 500)
+    formula = f"{INTERCEPTS} + offset(exposure)"
+    why = r"offset of up to 2e\+03.*offset\(log\(exposure\)\)"
+    with pytest.raises(DataError, match=why):
+        mfx.refine_covariance(formula, data, intercepts(), family="poisson")
+    with pytest.raises(DataError, match=why):
+        mfx.learn_covariance(formula, data, family="poisson")
+
+
+@pytest.mark.slow
+def test_stated_errors_are_the_spread_over_seeds() -> None:
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": rng.integers(0, 1000, 12_000), "h": rng.integers(0, 500, 12_000)})
+    data["x"] = rng.normal(size=len(data))
+    eta = 0.5 * data["x"] + 0.7 * rng.normal(size=1000)[data["g"]] + 0.5 * rng.normal(size=500)[data["h"]]
+    data["y"] = (rng.uniform(size=len(data)) < 1 / (1 + np.exp(-eta))).astype(int)
+    fits = [
+        mfx.refine_covariance(INTERCEPTS, data, intercepts(), family="bernoulli", seed=seed, accuracy=0.02)
+        for seed in range(40)
+    ]
+    spread = np.std([fit.standard_errors["vcov"] for fit in fits], axis=0, ddof=1)
+    stated = np.sqrt(np.mean([np.square(fit.stats["monte_carlo_se"]) for fit in fits], axis=0))
+    # Of 40 seeds a standard deviation is known to 11 %.
+    assert np.all((spread / stated > 0.7) & (spread / stated < 1.3))

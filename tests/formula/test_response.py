@@ -122,3 +122,8 @@ def test_encode_response_of_new_data() -> None:
         built.spec.encode_response(pd.DataFrame({"y": ["Y", "maybe"]}))
     with pytest.raises(DataError, match=r"missing values in y \(1\) of 2 rows"):
         built.spec.encode_response(pd.DataFrame({"y": ["Y", None]}))
+
+
+def test_a_measurement_is_no_ordinal_response() -> None:
+    with pytest.raises(DataError, match=r"response 'y' has 1,000 different values.*pandas\.cut"):
+        design(np.random.default_rng(0).normal(size=1000), Ordinal())

@@ -244,3 +244,10 @@ def test_core_warns(crossed: list[Grouping]) -> None:
 @pytest.mark.parametrize("module", [mixedfx.subsample.settings, mixedfx.subsample.pilot])
 def test_docstring_examples(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
+
+
+def test_settings_are_checked_where_all_rows_are_taken(crossed: list[Grouping]) -> None:
+    with pytest.raises(SettingError, match="factor is 'nope', which is not a grouping factor"):
+        Subsample("levels", n_rows=10**6, factor="nope").plan(crossed)
+    with pytest.raises(SettingError, match="seed is None; it must be a whole number"):
+        Subsample(seed=None)  # pyright: ignore[reportArgumentType]

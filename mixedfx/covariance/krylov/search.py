@@ -63,6 +63,7 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
     report: Report,
     *,
     with_sigma: bool,
+    refuse: Callable[[Floats], None] | None = None,
 ) -> Search[P]:
     """Maximise with few probes, and with more of them where their error at the maximum is too large.
 
@@ -71,7 +72,7 @@ def search[P: (KrylovPoint, KrylovLaplacePoint)](
     probes, found = FIRST_PROBES, None
     while True:
         near = None if found is None else found.optimum.at
-        optimum = climb(partial(start, probes, near), space, with_sigma=with_sigma)
+        optimum = climb(partial(start, probes, near), space, with_sigma=with_sigma, refuse=refuse)
         gradients = optimum.at.gradients()
         movable = Movable.at(space, optimum.phi, optimum.gradient, with_sigma=with_sigma)
         covariance = movable.covariance(optimum.information)
@@ -99,6 +100,7 @@ def climb[P: (KrylovPoint, KrylovLaplacePoint)](
     with_sigma: bool,
     tol: float | None = None,
     held: Sequence[int] = (),
+    refuse: Callable[[Floats], None] | None = None,
 ) -> Optimum[P]:
     """The maximum of a sampled likelihood from a point, by its own probes; see `maximise`.
 
@@ -111,6 +113,7 @@ def climb[P: (KrylovPoint, KrylovLaplacePoint)](
         space,
         with_sigma=with_sigma,
         held=held,
+        refuse=refuse,
         noise=None if complete else _noise,
         memory=1 if with_sigma else MEMORY,
         tol=(COMPLETE_TOLERANCE if complete else TOLERANCE) if tol is None else tol,
