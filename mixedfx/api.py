@@ -138,9 +138,6 @@ def fit(
             covariance,
         )
     settings: Any = {"family": family, "weights": weights, "na": na, "progress": progress}
-    refined = None
-    if refine:
-        likelihood = method if method in ("reml", "ml") else None
-        refined = refine_covariance(formula, data, covariance, method=likelihood, seed=seed, **settings)
+    refined = refine_covariance(formula, data, covariance, seed=seed, **settings) if refine else None
     coefficients = estimate_coefficients(formula, data, refined or covariance, **settings)
     return Fit(covariance, coefficients, refined)

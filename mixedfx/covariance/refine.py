@@ -79,13 +79,14 @@ def refine_covariance(
     formula, data, family, weights, na, progress
         See `mixedfx.learn_covariance`.
     varcorr
-        Where to start: frozen covariances, or a covariance result.
+        Where to start: frozen covariances, or a covariance result; sigma^2 = 1 where a gaussian model has none there.
     method
-        "reml" (gaussian, its default) or "ml" (the default of the other families).
+        "reml" (gaussian alone) or "ml". By default the one that the covariance result was learned by; else "reml" for
+        gaussian models, "ml" for the others.
     accuracy
         Monte Carlo standard error of each covariance, relative to the product of the two standard deviations, or to
-        twenty standard errors where these are more. The number of probes follows from it. Nothing is random where the
-        factors other than the largest have few coefficients, or the data few rows.
+        twenty standard errors where these are more. The number of probes follows from it, 256 at most. Nothing is
+        random where the factors other than the largest have few coefficients, or the data few rows.
     seed
         Of the probes.
 
@@ -102,6 +103,12 @@ def refine_covariance(
     ConvergenceError
         The covariances to start from, or those where the search ended, are out of all proportion, or the likelihood
         cannot be computed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The likelihood was not maximised or has no maximum (``varcorr.freezable`` is False then, and ``varcorr.why``
+        says so too), fixed effects separate the outcomes, or `accuracy` was not reached with 256 probes.
 
     References
     ----------
@@ -120,7 +127,8 @@ def refine_covariance(
     """
     began = time.perf_counter()
     chosen = get_family(family)
-    method = _check_method(method, chosen)
+    learned_by = varcorr.method if isinstance(varcorr, CovarianceResult) else None
+    method = _check_method(method, learned_by, chosen)
     _check_accuracy(accuracy)
     check_whole_number("seed", seed, 0)
     start = varcorr.varcorr if isinstance(varcorr, CovarianceResult) else varcorr
@@ -139,10 +147,10 @@ def refine_covariance(
     return replace(result, stats={**result.stats, "seconds": time.perf_counter() - began})
 
 
-def _check_method(method: str | None, family: Family) -> str:
+def _check_method(method: str | None, learned_by: str | None, family: Family) -> str:
     available = ("reml", "ml") if family.name == "gaussian" else ("ml",)
     if method is None:
-        return available[0]
+        return learned_by if learned_by in available else available[0]
     if not isinstance(method, str) or method not in available:
         raise SettingError(
             f"covariances of family '{family.name}' are refined by {' or '.join(map(repr, available))}, not {method!r}"

@@ -172,13 +172,11 @@ def require_freezable(covariance: CovarianceResult) -> None:
 def refine(job: Job, data: JobData, covariance: CovarianceResult, report: Report) -> CovarianceResult:
     """Stage 1's covariances refined on all rows."""
     assert job.refine is not None  # the runner asks
-    method = job.covariance.method
     return mfx.refine_covariance(
         job.formula,
         data.train,
         covariance,
         family=job.family,
-        method=method if method in ("reml", "ml") else None,
         weights=job.weights,
         accuracy=job.refine.accuracy,
         na=job.na,

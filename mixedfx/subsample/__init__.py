@@ -1,8 +1,8 @@
 """Which rows stage 1 learns the covariances from.
 
 Sampling bends variances. The covariance of a factor is read from a random sample of *its* levels with all
-their rows, the other factors a nuisance (strategy ``"per-factor"``); random rows thin every level and shift
-all variances, and a dense core of active levels is no sample of the levels at all.
+their rows, the other factors a nuisance (strategy ``"per-factor"``); random rows thin every level, which
+shifts variances where the model is not quite true, and a dense core of active levels is no sample of the levels at all.
 """
 
 from mixedfx.subsample.draw import Draw as Draw

@@ -34,9 +34,10 @@ def variance_ratios(
 
     Notes
     -----
-    The one-way analysis of variance for unequal numbers of rows (Henderson's first method): what other factors
+    The one-way analysis of variance for unequal numbers of rows (Henderson's first method): what crossed factors
     and the fixed effects explain counts as variance within the levels, so that the ratio comes out too small, and a
-    plan that rests on it too large. On the response's scale: for binary and count responses a level's reliability,
+    plan that rests on it too large. What a factor explains in which this one is nested counts as variance between its
+    levels: that ratio is too large. On the response's scale: for binary and count responses a level's reliability,
     n ratio / (1 + n ratio), is to first order the same there as on the scale of the linear predictor.
 
     Examples

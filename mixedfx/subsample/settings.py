@@ -72,8 +72,9 @@ class Subsample:
     With `target_se` the number of levels J follows from sqrt(2 / J) / reliability, where the reliability of a level
     with n rows is n r / (1 + n r), r being the variance between levels relative to that of a row within them.
     `learn_covariance` estimates r from the response by moments before it draws, which counts other factors and fixed
-    effects as noise: the plan errs on the large side. "rows" and "two-way" thin the rows of each level too, which is
-    counted in.
+    effects as noise: with crossed factors the plan errs on the large side. Of nested factors the inner one's r has the
+    outer one's variance in it, so that the plan can be far too small. "rows" and "two-way" thin the rows of each level
+    too, which is counted in. "levels" plans for the factor it samples alone.
 
     Examples
     --------
