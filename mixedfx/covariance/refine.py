@@ -150,7 +150,7 @@ def refine_covariance(
 def _check_method(method: str | None, learned_by: str | None, family: Family) -> str:
     available = ("reml", "ml") if family.name == "gaussian" else ("ml",)
     if method is None:
-        return learned_by if learned_by in available else available[0]
+        return learned_by if learned_by is not None and learned_by in available else available[0]
     if not isinstance(method, str) or method not in available:
         raise SettingError(
             f"covariances of family '{family.name}' are refined by {' or '.join(map(repr, available))}, not {method!r}"
