@@ -3,19 +3,17 @@ at the covariances of all rows."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.checks.again import estimated_again
 from mixedfx.checks.scored_rows import Prediction
 from mixedfx.coefficients.component import Component, Mixture
-from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.laplace_normal import DENSE_LIMIT
 from mixedfx.coefficients.predict import linear_predictor, linear_predictor_variance
-from mixedfx.errors import MixedfxError, MixedfxWarning
 from mixedfx.predictors import Predictors, RandomTerm
 from mixedfx.varcorr import VarCorr
 
@@ -81,7 +79,7 @@ def refined(
     coef: CoefficientsResult, data: object, varcorr: VarCorr | None, predictors: Predictors
 ) -> Prediction | None:
     """Effects estimated from `data` at other covariances; None where that is not possible, or there are none."""
-    fit = None if varcorr is None else _estimated_again(coef, data, varcorr)
+    fit = None if varcorr is None else _with_all_rows(coef, data, varcorr)
     return None if fit is None else _of_mixture(fit.mixture, predictors, _auxiliary(fit))
 
 
@@ -97,7 +95,7 @@ def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> 
     loose = VarCorr(
         tuple(replace(block, matrix=UNSHRUNK * block.matrix) for block in frozen.blocks), frozen.sigma2
     )
-    fit = _estimated_again(coef, data, loose)
+    fit = _with_all_rows(coef, data, loose)
     if fit is None:
         return None
     # New levels get the frozen Sigma, which the component's covariances stand for in predictions.
@@ -105,19 +103,14 @@ def unshrunk(coef: CoefficientsResult, data: object, predictors: Predictors) -> 
     return _of_mixture(Mixture((component,)), predictors, _auxiliary(fit))
 
 
-def _estimated_again(coef: CoefficientsResult, data: object, varcorr: VarCorr) -> CoefficientsResult | None:
+def _with_all_rows(coef: CoefficientsResult, data: object, varcorr: VarCorr) -> CoefficientsResult | None:
     """Stage 2 at other covariances; None for weights that are no column, too many rows, other data, or a solver that
     gives up."""
     spec = coef.spec
     if data is None or coef.n_rows > MOST_ROWS_AGAIN or (spec.weighted and spec.weights_column is None):
         return None
-    try:
-        with warnings.catch_warnings():  # separated levels are what shrinkage is for
-            warnings.simplefilter("ignore", MixedfxWarning)
-            fit = estimate_coefficients(
-                coef.formula, data, varcorr, family=coef.family, weights=spec.weights_column, progress=False
-            )
-    except MixedfxError:
+    fit = estimated_again(coef, data, varcorr)
+    if fit is None:
         return None
     same = fit.n_rows == coef.n_rows and all(
         own.levels.equals(other.levels) for own, other in zip(fit.spec.groups, spec.groups, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,10 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedfx.checks.again import estimated_again
 from mixedfx.checks.stage_normal import StageNormal
-from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.coefficients.laplace_normal import LaplaceNormal
-from mixedfx.errors import MixedfxError, MixedfxWarning
 from mixedfx.formula.missing import missing_rows
 from mixedfx.frames import read_columns
 from mixedfx.grouping import Grouping
@@ -91,18 +89,8 @@ def at_stage_two_sigma(first: StageOne, coef: CoefficientsResult, data: object) 
     frame = None if first.normal is None else fitted_rows(coef, data, first.result.rows)
     if frame is None:
         return first
-    try:
-        with warnings.catch_warnings():  # stage 1 has given them
-            warnings.simplefilter("ignore", MixedfxWarning)
-            again = estimate_coefficients(
-                coef.formula,
-                frame,
-                coef.varcorr,
-                family=coef.family,
-                weights=coef.spec.weights_column,
-                progress=False,
-            )
-    except MixedfxError:
+    again = estimated_again(coef, frame, coef.varcorr)
+    if again is None:
         return first
     result = replace(first.result, ranef=again.ranef, posterior=None)
     return replace(first, result=result)

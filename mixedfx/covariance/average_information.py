@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 CRAWL = 15
 """Steps after which a search goes on in factors of the ranks that the covariances then have: few need so many."""
+MEMORY = 8
+"""Steps that correct the average information of Laplace's working response, which is far from the Hessian."""
 SHORTEST = 1e-7
 """Part of a step that is no longer tried."""
 BEYOND = 0.5

@@ -10,7 +10,7 @@ each row and parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ GROUP = 4
 
 @dataclass(frozen=True, eq=False)
 class Derivatives:
-    """By covariances (without sigma^2), fixed effects and thresholds, one column each.
+    """By the parameters in the order of a point's `vector`, one column each; 0 for sigma^2, which is none.
 
     Attributes
     ----------
@@ -92,7 +92,9 @@ class Derivatives:
         b = Parts(-taken.e, -taken.rest)
         b.e[:, :, :n] += a.e
         b.rest[:, :n] += a.rest
-        return cls(b, joint)
+        # sigma^2 stands behind the covariances.
+        b = Parts(np.insert(b.e, n, 0.0, axis=2), np.insert(b.rest, n, 0.0, axis=1))
+        return cls(b, np.insert(np.insert(joint, n, 0.0, axis=0), n, 0.0, axis=1))
 
     def followed(self, b: Parts, moved: Floats, lambdas: Lambdas) -> Parts | None:
         """u where the parameters have `moved`, to first order, from b here; None if a covariance there is singular."""
@@ -103,3 +105,16 @@ class Derivatives:
         e, *rest = inverses
         there = Parts(b.e + (self.b.e @ moved)[:, :, None], b.rest + (self.b.rest @ moved)[:, None])
         return Lambdas(lambdas.layout, e, tuple(rest)).times(there)
+
+
+def mode_starts(
+    known: Derivatives | None, u: Parts, here: Lambdas, moved: Floats, there: Lambdas
+) -> Iterator[Parts]:
+    """u to look for the mode from where the parameters have `moved`: to first order, where it is known, then as it is.
+
+    `u` is the mode here, `here` and `there` are the covariances' factors.
+    """
+    followed = None if known is None else known.followed(here.times(u), moved, there)
+    if followed is not None:
+        yield followed
+    yield u

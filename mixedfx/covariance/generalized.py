@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.average_information import MEMORY, Optimum, maximise
 from mixedfx.covariance.determined import check_features
 from mixedfx.covariance.fingerprints import fingerprints
 from mixedfx.covariance.fixed_effects_fit import FixedEffectsFit, fixed_effects_fit
@@ -38,8 +38,6 @@ SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
 LARGEST_LINK = 1.0
 """Variance of a linear predictor that is not small: 1,000 times as much is beyond probabilities of 1e-13."""
-MEMORY = 8
-"""Steps that correct the average information of the working response, which is far from the Hessian."""
 
 
 @one_blas()

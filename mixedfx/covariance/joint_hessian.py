@@ -80,10 +80,12 @@ def joint_covariance[P: LikelihoodPoint](
     information = optimum.average_information()
     own = np.einsum("ia,ij,ja->a", J, information[:n, :n], J)
     scale = np.concatenate([own, np.diag(information)[n + 1 :]])
+    scale[~(scale > 0)] = 1.0  # rounding has taken what there is: the differences will say so
     steps = step / np.sqrt(scale)
     rows = [gradient(h) - here for h in np.diag(steps)]
     H = -np.array(rows).reshape(n_theta + n_fixed, -1) / steps[:, None]
     H = 0.5 * (H + H.T)
+    H[~np.isfinite(H)] = 0.0  # no mode was found there: nothing is known
     unit = 1.0 / np.sqrt(scale)
     scaled = H * np.outer(unit, unit)
     eigenvalues = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)

@@ -16,7 +16,6 @@ of (u, beta, alpha) inside, and the Hessian of all three in place of C_bb in rho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.conditional import dense_level_covariances
-from mixedfx.covariance.derivatives import Derivatives
+from mixedfx.covariance.derivatives import Derivatives, mode_starts
 from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.pirls import Mode, Rows, Unknowns, find_joint_mode, find_mode
@@ -35,7 +34,6 @@ from mixedfx.design import Design
 from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.intercept_operator import row_operator
-from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import Parts
@@ -141,10 +139,11 @@ class LaplacePoint:
                 mode = find_joint_mode(problem.rows, lambdas, problem.response, self.mode.at)
                 return LaplacePoint(problem, point, mode)
             return replace(self, point=point, failed=True)
-        for u in self._starts(vector, lambdas):
-            rest = np.concatenate([u.rest[: problem.layout.beta_start], beta[:, None]])
+        x, known = self.mode.at.x, vars(self).get("_derivatives")
+        u = Parts(x.e, x.rest[: problem.layout.beta_start])
+        for near in mode_starts(known, u, self.mode.hessian.lambdas, vector - self.vector, lambdas):
             with suppress(ConvergenceError):
-                start = Unknowns(Parts(u.e, rest), alpha)
+                start = Unknowns(Parts(near.e, np.concatenate([near.rest, beta[:, None]])), alpha)
                 mode = find_mode(problem.rows, lambdas, problem.response, start, self.mode.hessian)
                 return LaplacePoint(problem, point, mode)
         return replace(self, point=point, failed=True)
@@ -236,15 +235,14 @@ class LaplacePoint:
         size = self.problem.space.size
         return np.linalg.inv(self._whole_information[size:, size:])
 
-    @cached_property
+    @property
     def _whole_information(self) -> Floats:
         """Of (phi, beta, alpha).
 
         For covariances half f_i' V^-1 f_j with f = Z_k E g_k, for (beta, alpha) their block of the joint Hessian with u
         profiled out; the mean of the observed and the expected information between the two.
         """
-        n = self.problem.space.size - 1
-        return np.insert(np.insert(self._derivatives.information, n, 0.0, axis=0), n, 0.0, axis=1)
+        return self._derivatives.information
 
     @cached_property
     def _derivatives(self) -> Derivatives:
@@ -259,17 +257,6 @@ class LaplacePoint:
             gram=hessian.gram,
             solve=hessian.solve_in_b,
         )
-
-    def _starts(self, vector: Floats, lambdas: Lambdas) -> Iterator[Parts]:
-        """u to look for the mode from at other parameters: to first order, where it is known, then as it is here."""
-        if "_derivatives" in vars(self):
-            hessian, n = self.mode.hessian, self.problem.rows.random.n
-            b = hessian.lambdas.times(Parts(self.mode.at.x.e, self.mode.at.x.rest[:n]))
-            moved = np.delete(vector - self.vector, self.problem.space.size - 1)
-            followed = self._derivatives.followed(b, moved, lambdas)
-            if followed is not None:
-                yield followed
-        yield self.mode.at.x
 
     def _explained(self, rows: Floats) -> Floats:
         """Z C_bb^-1 Z' rows, shape (N,)."""

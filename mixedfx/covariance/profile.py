@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from mixedfx.covariance.average_information import Optimum
+from mixedfx.covariance.average_information import MEMORY, Optimum
 from mixedfx.covariance.fit_again import estimates_at, optimum_again
 from mixedfx.covariance.gaussian import GaussianProblem
-from mixedfx.covariance.generalized import MEMORY, laplace_point, threshold_names
+from mixedfx.covariance.generalized import laplace_point, threshold_names
 from mixedfx.covariance.held import (
     EntryProfile,
     GaussianCoefficientProfile,

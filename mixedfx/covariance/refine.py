@@ -22,12 +22,10 @@ from mixedfx.covariance.joint_hessian import STEP, joint_covariance
 from mixedfx.covariance.krylov.gaussian import KrylovPoint, KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint, KrylovLaplaceProblem
 from mixedfx.covariance.krylov.precision import monte_carlo_errors
-from mixedfx.covariance.krylov.search import Search, search
-from mixedfx.covariance.least_squares import least_squares
+from mixedfx.covariance.krylov.search import FIRST_PROBES, Search, search
 from mixedfx.covariance.likelihood import boundary_names, entry_covariance, ranef_frames, standard_error_table
 from mixedfx.covariance.optimum_stats import optimum_stats, scaled_eigenvalues
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
-from mixedfx.covariance.response import Response
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.covariance.separable import check_separation, explained, warn_of_separation
 from mixedfx.covariance.stopped import out_of_proportion, why_of_columns, why_stopped, why_without_bound
@@ -198,13 +196,14 @@ def _refine_gaussian(
 ) -> CovarianceResult:
     space = ParameterSpace.of(design.predictors.terms)
 
-    residuals = least_squares(design)[1]
-    left = float(design.weights @ residuals**2)
+    problem = KrylovProblem.of(design, reml=reml, probes=FIRST_PROBES, seed=seed)
+    left = float(problem.cross[0, 0])
     check_fixed_effects(design, left)
 
     def first(probes: int, near: KrylovPoint | None) -> KrylovPoint:
-        problem = KrylovProblem.of(design, reml=reml, probes=probes, seed=seed)
-        return problem.at(space.from_varcorr(start) if near is None else near.point)
+        if near is not None:
+            return problem.near(near, probes=probes, seed=seed)
+        return problem.at(space.from_varcorr(start))
 
     try:
         found = search(first, space, accuracy, report, with_sigma=True, refuse=refusing_zero(design, left))
@@ -213,6 +212,7 @@ def _refine_gaussian(
         raise ConvergenceError(f"the likelihood could not be computed ({error}). {reason}") from error
     optimum = found.optimum
     at = optimum.at
+    _check_proportion(design, at.point.matrices)
     covariance = entry_covariance(optimum, space)
     varcorr = space.varcorr(space.point(optimum.phi), has_sigma=True)
     names = list(design.predictors.fixed_names)
@@ -234,11 +234,12 @@ def _refine_laplace(
 ) -> CovarianceResult:
     space, names = ParameterSpace.of(design.predictors.terms), list(design.predictors.fixed_names)
 
+    problem = KrylovLaplaceProblem.of(design, family, probes=FIRST_PROBES, seed=seed)
+    rows = problem.rows
+
     def first(probes: int, near: KrylovLaplacePoint | None) -> KrylovLaplacePoint:
-        problem = KrylovLaplaceProblem.of(design, family, probes=probes, seed=seed)
         if near is not None:
-            return problem.near(near)
-        rows = problem.rows
+            return problem.near(near, probes=probes, seed=seed)
         without = fixed_effects_fit(rows.X, rows.offset, problem.response)
         check_separation(problem.response, without, rows.X, names)
         point = Covariances(space.from_varcorr(start).matrices, 1.0)
@@ -247,11 +248,10 @@ def _refine_laplace(
     try:
         found = search(first, space, accuracy, report, with_sigma=False)
     except (ConvergenceError, np.linalg.LinAlgError) as error:
-        response = Response.of(design, family, np.arange(design.n_rows))
-        X, offset = design.predictors.X(), np.array(design.predictors.offset)
-        raise explained(error, design, response, X, offset) from error
+        raise explained(error, design, problem.response, rows.X, rows.offset) from error
     at = found.optimum.at
-    warn_of_separation(at.problem.rows.X, at.problem.response, at.mode.omega, at.mode.border, names)
+    _check_proportion(design, at.point.matrices)
+    warn_of_separation(rows.X, problem.response, at.mode.omega, at.mode.border, names)
     step = STEP if at.problem.signs.complete else HESSIAN_STEP
     joint = joint_covariance(at, space, KrylovLaplacePoint.gradient_alone, step=step)
     if not at.problem.signs.complete:
@@ -286,6 +286,13 @@ def _refine_laplace(
     )
 
 
+def _check_proportion(design: Design, matrices: tuple[Floats, ...]) -> None:
+    if reason := out_of_proportion(design, matrices, _to_explain(design)):
+        raise ConvergenceError(
+            f"the likelihood has no maximum: {why_of_columns(design) or reason + '. ' + UNBOUNDED}"
+        )
+
+
 def _result[P: (KrylovPoint, KrylovLaplacePoint)](
     design: Design,
     found: Search[P],
@@ -301,10 +308,6 @@ def _result[P: (KrylovPoint, KrylovLaplacePoint)](
     space, names = at.problem.space, list(design.predictors.fixed_names)
     loglik_se, with_sigma = _loglik_se(at), varcorr.sigma2 is not None
     matrices, to_explain = at.point.matrices, _to_explain(design)
-    if reason := out_of_proportion(design, matrices, to_explain):
-        raise ConvergenceError(
-            f"the likelihood has no maximum: {why_of_columns(design) or reason + '. ' + UNBOUNDED}"
-        )
     # As in stage 1: Laplace's approximation can have a maximum where the likelihood itself rises for ever.
     why = "" if with_sigma else why_without_bound(design, matrices, to_explain)
     if not optimum.converged:

@@ -127,7 +127,7 @@ class InterceptOperator:
         from mixedfx.linalg import intercept_columns as kernels
 
         into_e, sums = np.empty((len(e), m)), self.general.leverage_accumulators(weights, m)
-        arguments = (contiguous(M).reshape(-1), contiguous(e[:, 0]), contiguous(v), weights[:-1], into_e)
+        arguments = (contiguous(M).reshape(-1), contiguous(e[:, 0]), contiguous(v), weights.arrays, into_e)
         each = [self.general.buffers(v.shape[1]), self.general.buffers(m), *sums]
         over_levels(self.layout, kernels.leverage_sums, *self._columns, *arguments, each=each)
         return leverage_totals(into_e[:, None, :], sums)

@@ -32,6 +32,11 @@ class LeverageWeights(NamedTuple):
     category: NDArray[np.int64]
     thresholds: int
 
+    @property
+    def arrays(self) -> tuple[NDArray, ...]:
+        """As the kernels take them."""
+        return self.eta, self.X, self.upper, self.lower, self.category
+
 
 class LeverageSums(NamedTuple):
     """Sums over the rows, one column an estimate of h.

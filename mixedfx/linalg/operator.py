@@ -230,7 +230,7 @@ class NumbaOperator:
         from mixedfx.linalg.leverage_kernels import leverage_sums
 
         into_e, sums = np.empty((*e.shape[:2], m)), self.leverage_accumulators(weights, m)
-        arguments = (self.rows, M, contiguous(e), contiguous(v), weights[:-1], into_e)
+        arguments = (self.rows, M, contiguous(e), contiguous(v), weights.arrays, into_e)
         each = [self.row_values(), self.buffers(v.shape[1]), self.buffers(m), *sums]
         over_levels(self.layout, leverage_sums, *arguments, each=each)
         return leverage_totals(into_e, sums)

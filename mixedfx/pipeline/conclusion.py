@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from mixedfx.covariance.learn import BAYESIAN
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.results import RunResults
-from mixedfx.pipeline.sections import BAYESIAN
 from mixedfx.varcorr import RESIDUAL
 
 BAD = ("fail", "warn")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedfx.covariance.averaged import SPREAD
+from mixedfx.covariance.learn import BAYESIAN
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.report import Section, Table, facts_of, render, show, table_of
 from mixedfx.pipeline.results import RunResults
@@ -19,7 +20,6 @@ from mixedfx.pipeline.steps import CheckOutcome
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
 
-BAYESIAN = ("nuts", "marginal", "vi")
 DRAWN = {"two-way": "levels of every factor", "core": "the most active levels"}
 Z90 = 1.6448536269514722
 """95 % quantile of the standard normal distribution."""

@@ -11,7 +11,7 @@ probes (`mixedfx.linalg.probes`), the same ones at every point; X enters by p ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -98,6 +98,11 @@ class KrylovProblem:
     @property
     def layout(self) -> RowLayout:
         return self.operator.layout
+
+    def near(self, other: KrylovPoint, *, probes: int, seed: int) -> KrylovPoint:
+        """The likelihood at a point by other probes."""
+        signs = ProbeSigns.of(self.layout.n_rest, probes, seed, n_rows=self.n_rows)
+        return replace(self, signs=signs).at(other.point)
 
     @property
     def p(self) -> int:

@@ -11,7 +11,6 @@ the leverages h_r come from the probes as the traces do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,7 +18,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.derivatives import Derivatives
+from mixedfx.covariance.derivatives import Derivatives, mode_starts
 from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
 from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
@@ -30,7 +29,6 @@ from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.intercept_operator import row_operator
-from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import Parts
@@ -81,15 +79,16 @@ class KrylovLaplaceProblem:
         """Fixed effects."""
         return self.rows.X.shape[1]
 
-    def near(self, other: KrylovLaplacePoint) -> KrylovLaplacePoint:
-        """The likelihood at another problem's point: the same data with other probes."""
-        return replace(other, problem=self)
+    def near(self, other: KrylovLaplacePoint, *, probes: int, seed: int) -> KrylovLaplacePoint:
+        """The likelihood at a point by other probes."""
+        signs = ProbeSigns.of(self.layout.n_rest, probes, seed, n_rows=self.layout.n_rows)
+        return replace(other, problem=replace(self, signs=signs))
 
     def at(self, point: Covariances, beta: Floats, alpha: Floats) -> KrylovLaplacePoint:
         """The likelihood at a point; the inner iterations start from u = 0."""
         layout = self.layout
         u = Parts(np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.n_rest, 1)))
-        mode = find_mode(self.rows, self.space.lambdas(self.layout, point), self.response, u, beta, alpha)
+        mode = find_mode(self.rows, self.space.lambdas(layout, point), self.response, u, beta, alpha)
         return KrylovLaplacePoint(self, point, mode)
 
 
@@ -134,21 +133,12 @@ class KrylovLaplacePoint:
         if (np.diff(alpha) <= 0).any():
             return replace(self, point=point, failed=True)
         lambdas = problem.space.lambdas(problem.layout, point)
-        for start in self._starts(vector, lambdas):
+        known, here = vars(self).get("_derivatives"), self.mode.elimination.lambdas
+        for start in mode_starts(known, self.mode.u, here, vector - self.vector, lambdas):
             with suppress(ConvergenceError):
                 mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
                 return KrylovLaplacePoint(problem, point, mode)
         return replace(self, point=point, failed=True)
-
-    def _starts(self, vector: Floats, lambdas: Lambdas) -> Iterator[Parts]:
-        """u to look for the mode from at other parameters: to first order, where it is known, then as it is here."""
-        if "_derivatives" in vars(self):
-            moved = np.delete(vector - self.vector, self.problem.space.size - 1)
-            b = self.mode.elimination.lambdas.times(self.mode.u)
-            followed = self._derivatives.followed(b, moved, lambdas)
-            if followed is not None:
-                yield followed
-        yield self.mode.u
 
     @cached_property
     def _inverse(self) -> SampledInverse:
@@ -217,11 +207,10 @@ class KrylovLaplacePoint:
     def _gradients(self) -> Floats:
         matrices, fixed = self._scores
         space, sums, b = self.problem.space, self._leverage_sums, self._derivatives.b
-        n, m = space.size - 1, self.problem.signs.count
-        implied = -0.5 * inner(b, Parts(sums.e, sums.rest))
+        m = self.problem.signs.count
         out = np.vstack([space.gradient(matrices, np.zeros(m)), np.repeat(fixed[:, None], m, axis=1)])
-        out[:n] += implied[:n]
-        out[n + 1 :] += implied[n:] - 0.5 * np.vstack([sums.beta, sums.alpha])
+        out -= 0.5 * inner(b, Parts(sums.e, sums.rest))
+        out[space.size :] -= 0.5 * np.vstack([sums.beta, sums.alpha])
         return out
 
     def gradients(self) -> Floats:
@@ -256,5 +245,4 @@ class KrylovLaplacePoint:
 
     def average_information(self) -> Floats:
         """Of (phi, beta, alpha), as `LaplacePoint.average_information` has it."""
-        n = self.problem.space.size - 1
-        return np.insert(np.insert(self._derivatives.information, n, 0.0, axis=0), n, 0.0, axis=1)
+        return self._derivatives.information

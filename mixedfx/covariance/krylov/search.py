@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedfx.covariance.average_information import Optimum, maximise
+from mixedfx.covariance.average_information import MEMORY, Optimum, maximise
 from mixedfx.covariance.krylov.gaussian import KrylovPoint
 from mixedfx.covariance.krylov.laplace import KrylovLaplacePoint
 from mixedfx.covariance.krylov.precision import (
@@ -30,8 +30,6 @@ TOLERANCE = 1e-6
 """Log-likelihood that a further step may promise: then the estimates are within 0.002 of their standard errors."""
 COMPLETE_TOLERANCE = 1e-8
 """The same where a complete set of probes leaves nothing to chance."""
-MEMORY = 8
-"""Steps that correct Laplace's average information, which is far from the Hessian."""
 
 
 @dataclass(frozen=True, eq=False)
