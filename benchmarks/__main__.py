@@ -5,7 +5,6 @@ From the repository's root.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -20,7 +19,7 @@ from benchmarks.libraries import LIBRARIES, Interpreters, Library
 from benchmarks.machine import describe_machine, git_commit, load_average, pin_cores
 from benchmarks.problem import Problem, Sources, Unavailable
 from benchmarks.problems import PROBLEMS
-from benchmarks.results import RESULTS, read_results, write_results
+from benchmarks.results import RESULTS, read_config, read_results, write_config, write_results
 from benchmarks.run import Row, Settings, run_problem
 from benchmarks.table import print_tables
 
@@ -56,7 +55,7 @@ def run(
         str, typer.Option(envvar="MIXEDFX_BENCH_PYTHON", help="Python that has the other libraries.")
     ] = str(Path(__file__).parent / ".venv" / "bin" / "python"),
     rscript: Annotated[str, typer.Option(help="Rscript that has lme4.")] = "Rscript",
-    note: Annotated[str, typer.Option(help="Kept in config.json.")] = "",
+    note: Annotated[str, typer.Option(help="Kept in config.yaml.")] = "",
 ) -> None:
     """Measure libraries on problems, write results/NAME and print tables."""
     chosen = _matching(problems or ["*"])
@@ -109,7 +108,7 @@ def coverage_study(
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(folder / "coverage.csv", index=False, float_format="%.5f")
     config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    write_config(folder, config)
     say(f"Written to {folder}")
 
 
@@ -145,7 +144,7 @@ def refinement_study(
             )
         # After every family: what is done is kept if a later one is interrupted.
         pd.DataFrame(rows).to_csv(folder / "refinement.csv", index=False, float_format="%.7g")
-        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        write_config(folder, config)
     say(f"Written to {folder}")
 
 
@@ -190,10 +189,9 @@ def subsampling_study(
         others = kept[kept["case"] != case.name] if len(kept) else kept
         kept = pd.concat([others, rows], ignore_index=True)
         kept.to_csv(table, index=False, float_format="%.6g")
-        config = folder / "config.json"
-        runs = json.loads(config.read_text()) if config.exists() else {}
+        runs = read_config(folder)
         runs[case.name] = {"seeds": seeds, "scored": scored, "commit": git_commit()}
-        config.write_text(json.dumps(runs | {"machine": describe_machine()}, indent=1))
+        write_config(folder, runs | {"machine": describe_machine()})
     if len(kept):
         output.write_text(page(kept), encoding="utf-8")
         say(f"Written to {table} and {output}")
@@ -217,8 +215,8 @@ def simulation_based_calibration(
     folder = results / name
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(folder / f"{family}-{method}.csv", index=False, float_format="%.5f")
-    config = {"data_sets": data_sets, "commit": git_commit(), "machine": describe_machine()}
-    (folder / f"{family}-{method}.json").write_text(json.dumps(config, indent=1))
+    run = {"data_sets": data_sets, "commit": git_commit()}
+    write_config(folder, read_config(folder) | {f"{family}-{method}": run, "machine": describe_machine()})
     say(f"Written to {folder}")
 
 

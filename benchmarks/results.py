@@ -1,13 +1,14 @@
-"""Results in a folder: config.json says what was run where, results.csv holds one line a fit."""
+"""Results in a folder: config.yaml says what was run where, results.csv holds one line a fit."""
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from benchmarks.run import Row
 
@@ -22,7 +23,19 @@ def write_results(folder: Path, rows: Sequence[Row], config: dict[str, Any]) -> 
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_config(folder, config)
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """What was run where, in the order given."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Empty where there is none."""
+    path = folder / "config.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def read_results(folder: Path) -> list[Row]:

@@ -92,7 +92,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of one problem gives: rows for results.csv, and a description for config.json."""
+    """What a run of one problem gives: rows for results.csv, and a description for config.yaml."""
 
     rows: list[Row]
     description: dict[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from benchmarks.objective import Judge, Judged
 from benchmarks.problem import Problem
 from benchmarks.problems import PROBLEMS
 from benchmarks.process import LibraryProcess, TooSlow
+from benchmarks.results import read_config
 from mixedfx.datasets import load_insteval, load_verbagg
 from mixedfx.design import build_design
 from mixedfx.families import get_family
@@ -223,7 +223,7 @@ def test_what_cannot_run_says_why(rows: pd.DataFrame) -> None:
 
 
 def test_config_says_what_was_run(results: Path) -> None:
-    config = json.loads((results / "config.json").read_text())
+    config = read_config(results)
     assert config["threads"] == 1
     assert config["repetitions"] == 1
     assert config["machine"]["cores"] == os.cpu_count()

@@ -47,9 +47,9 @@ class LevelInverses:
 
     @classmethod
     def of(cls, system: ExactSystem) -> LevelInverses:
-        """Invert; the inverse itself is not kept."""
+        """Invert; the inverse itself is not kept, nor is the factor in whose place it is made."""
         cross, layout = system.cross, system.cross.layout
-        H = system.rest.random_inverse(out=cross.room)
+        H = system.random_inverse()
         F = np.eye(layout.q) - system.scale * cross.e @ _squared(system.root)
         weighted = cross.transformed(system.scale * np.swapaxes(F, 1, 2), system.lambdas)
         rest = tuple(cross.components.level_blocks(H, block) for block in layout.rest)

@@ -201,6 +201,10 @@ class GaussianPoint:
 
     def average_information(self) -> Floats:
         """AI, shape (n, n), in the order of the parameter space."""
+        return self._information
+
+    @cached_property
+    def _information(self) -> Floats:
         # F by rows, not by cross products, which square the condition of features far from their origin.
         F = self.problem.operator.matvec(self._working_coefficients())
         F[:, -1] = self._solution[1] / self.point.sigma2
@@ -235,6 +239,8 @@ class GaussianPoint:
 
     @cached_property
     def _level_inverses(self) -> LevelInverses:
+        # The inverse takes the factor's place: what is solved with it comes first.
+        _ = self._information
         return LevelInverses.of(self.system)
 
     def _traces(self) -> dict[str, Floats]:

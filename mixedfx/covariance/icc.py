@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedfx.errors import SettingError
+from mixedfx.design import build_design
+from mixedfx.errors import DataError, SettingError
 from mixedfx.varcorr import INTERCEPT
 
 if TYPE_CHECKING:
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 LOGISTIC_VARIANCE = np.pi**2 / 3
 
 
-def intraclass_correlation(result: CovarianceResult, *, mean: float | None = None) -> pd.Series:
-    """Sigma_k / (sum_k Sigma_k + residual variance) of every factor, for models of random intercepts.
+def intraclass_correlation(
+    result: CovarianceResult, *, data: object = None, mean: float | None = None
+) -> pd.Series:
+    """v_k / (sum_k v_k + residual variance) of every factor, v_k the variance that it makes in the linear predictor.
 
-    The residual variance is sigma^2 for the gaussian family, that of the logistic distribution, pi^2 / 3, for
+    v_k is the variance of the intercepts where there are no slopes, and with slopes z' Sigma_k z, averaged over the
+    rows. The residual variance is sigma^2 for the gaussian family, that of the logistic distribution, pi^2 / 3, for
     bernoulli, binomial and cumulative responses (the correlation is one of the latent variable), and
     log(1 + 1 / mean) for Poisson counts of a mean.
 
     Parameters
     ----------
+    data
+        What the model was fitted to; for models with slopes only.
     mean
         Mean count, for the Poisson family only.
 
@@ -37,11 +43,14 @@ def intraclass_correlation(result: CovarianceResult, *, mean: float | None = Non
     Raises
     ------
     SettingError
-        A factor has slopes, with which the share depends on their features; or a Poisson fit without `mean`.
+        A factor has slopes, and no data were given; or a Poisson fit without `mean`.
+    DataError
+        The data do not fit the formula, or have another number of rows than the fit's.
 
     References
     ----------
-    Nakagawa, Johnson & Schielzeth 2017, J. R. Soc. Interface 14.
+    Nakagawa, Johnson & Schielzeth 2017, J. R. Soc. Interface 14; with slopes Johnson 2014, Methods in Ecology and
+    Evolution 5, equation 10.
 
     Examples
     --------
@@ -51,17 +60,38 @@ def intraclass_correlation(result: CovarianceResult, *, mean: float | None = Non
     >>> intraclass_correlation(fit).round(4).to_dict()
     {'s': 0.0601, 'd': 0.1549}
     """
-    for block in result.varcorr.blocks:
-        if block.names != (INTERCEPT,):
-            slopes = ", ".join(name for name in block.names if name != INTERCEPT)
-            raise SettingError(
-                f"factor '{block.factor}' has slopes ({slopes}), so that its share of the variance depends on their "
-                f"features; fit the model with (1 | {block.factor}) for its intraclass correlation, or read the "
-                "variances from varcorr"
-            )
-    variances = {block.factor: float(block.matrix[0, 0]) for block in result.varcorr.blocks}
-    total = sum(variances.values()) + _residual_variance(result, mean)
+    residual = _residual_variance(result, mean)
+    blocks = result.varcorr.blocks
+    if all(block.names == (INTERCEPT,) for block in blocks):
+        variances = {block.factor: float(block.matrix[0, 0]) for block in blocks}
+    else:
+        variances = _mean_variances(result, data)
+    total = sum(variances.values()) + residual
     return pd.Series({factor: variance / total for factor, variance in variances.items()}, name="icc")
+
+
+def _mean_variances(result: CovarianceResult, data: object) -> dict[str, float]:
+    """Mean of z' Sigma z over the rows, of every factor."""
+    sloped = next(block for block in result.varcorr.blocks if block.names != (INTERCEPT,))
+    if data is None:
+        slopes = ", ".join(name for name in sloped.names if name != INTERCEPT)
+        raise SettingError(
+            f"factor '{sloped.factor}' has slopes ({slopes}), so that its share of the variance depends on their "
+            "values: pass data=, the data of the fit"
+        )
+    design = build_design(result.formula, data, family=result.family)
+    if result.rows is not None and len(result.rows) and result.rows.max() < design.n_rows:
+        design = design.take(result.rows)
+    if design.n_rows != result.n_rows:
+        raise DataError(
+            f"the data given have {design.n_rows} complete rows, but the fit was to {result.n_rows}; pass the data of "
+            "the fit"
+        )
+    predictors = design.predictors
+    products = {term.name: (z := predictors.z(term)).T @ z / design.n_rows for term in predictors.terms}
+    return {
+        block.factor: float(np.vdot(block.matrix, products[block.factor])) for block in result.varcorr.blocks
+    }
 
 
 def _residual_variance(result: CovarianceResult, mean: float | None) -> float:

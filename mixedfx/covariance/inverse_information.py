@@ -20,11 +20,12 @@ def inverse_information(information: Floats) -> Floats:
     return covariance
 
 
-def known_inverse(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def known_inverse(information: Floats, directions: Floats | None = None) -> tuple[Floats, NDArray[np.bool_]]:
     """Pseudo-inverse of a symmetric matrix, scaled to a unit diagonal first, and which parameters it is not known of.
 
     Those are the ones that a direction involves in which the information is 0 or negative, but for rounding: there the
-    sampling variance is not 0 but unbounded.
+    sampling variance is not 0 but unbounded. `information` may be given along the columns of `directions` instead of
+    along the parameters; the inverse is of the parameters.
     """
     n = len(information)
     if not n:
@@ -33,8 +34,11 @@ def known_inverse(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
     values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
     known = values > n * NOTHING * max(values[-1], 0.0)
-    covariance = (vectors[:, known] / values[known]) @ vectors[:, known].T * np.outer(unit, unit)
-    return covariance, (np.abs(vectors[:, ~known]) > INVOLVED).any(axis=1)
+    ways = np.diag(unit) if directions is None else directions * unit
+    along = ways @ vectors
+    covariance = (along[:, known] / values[known]) @ along[:, known].T
+    share = np.abs(along[:, ~known]) / np.linalg.norm(ways, axis=1, keepdims=True)
+    return covariance, (share > INVOLVED).any(axis=1)
 
 
 def standard_errors(covariance: Floats) -> Floats:

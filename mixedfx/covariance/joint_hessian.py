@@ -14,14 +14,14 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
-from mixedfx.covariance.inverse_information import known_inverse
+from mixedfx.covariance.inverse_information import NOTHING, known_inverse
 from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
 Floats = NDArray[np.float64]
 
 STEP = 2e-4
-"""Of the differences, in (conditional) standard errors. Their error is about STEP, so that one side is enough, at half
+"""Of the differences, in standard errors. Their error is about STEP, so that one side is enough, at half
 the work; that of the gradient is divided by STEP."""
 
 
@@ -76,29 +76,47 @@ def joint_covariance[P: LikelihoodPoint](
         return in_theta(gradient_at(there), factors)
 
     here = in_theta(gradient_at(optimum), theta.factors)
-    J = theta.jacobian(theta.factors)
-    information = optimum.average_information()
-    own = np.einsum("ia,ij,ja->a", J, information[:n, :n], J)
-    scale = np.concatenate([own, np.diag(information)[n + 1 :]])
-    scale[~(scale > 0)] = 1.0  # rounding has taken what there is: the differences will say so
-    steps = step / np.sqrt(scale)
-    rows = [gradient(h) - here for h in np.diag(steps)]
-    H = -np.array(rows).reshape(n_theta + n_fixed, -1) / steps[:, None]
+    along = np.asarray(scipy.linalg.block_diag(theta.jacobian(theta.factors), np.eye(n_fixed)))
+    information = np.delete(np.delete(optimum.average_information(), n, axis=0), n, axis=1)
+    directions = _directions(along.T @ information @ along)
+    rows = [directions.T @ (gradient(step * way) - here) for way in directions.T]
+    H = -np.array(rows).reshape(n_theta + n_fixed, -1) / step
     H = 0.5 * (H + H.T)
     H[~np.isfinite(H)] = 0.0  # no mode was found there: nothing is known
-    unit = 1.0 / np.sqrt(scale)
-    scaled = H * np.outer(unit, unit)
-    eigenvalues = np.linalg.eigvalsh(scaled) if len(scaled) else np.ones(1)
-    covariance, unknown = known_inverse(scaled)
-    covariance *= np.outer(unit, unit)
-    along = np.asarray(scipy.linalg.block_diag(J, np.eye(n_fixed)))
+    covariance, unknown = known_inverse(H, directions)
+    eigenvalues = _scaled_eigenvalues(H, directions)
     whole = along @ covariance @ along.T
     entries = whole[:n, :n].copy()
     full = [all(L[j, j] > 0 for j in range(len(L))) for L in theta.factors]
-    lost = np.array([not full[e.term] for e in space.entries], dtype=bool) | J[:, unknown[:n_theta]].any(
-        axis=1
-    )
+    lost = np.array([not full[e.term] for e in space.entries], dtype=bool)
+    lost |= along[:n, :n_theta][:, unknown[:n_theta]].any(axis=1)
     entries[lost, :] = entries[:, lost] = np.nan
     fixed = covariance[n_theta:, n_theta:]
     fixed[unknown[n_theta:], :] = fixed[:, unknown[n_theta:]] = np.nan
     return JointCovariance(entries, fixed, whole, float(eigenvalues[0]), float(eigenvalues[-1]))
+
+
+def _directions(information: Floats) -> Floats:
+    """Columns of one standard error each that `information` does not relate to each other, shape (n, n).
+
+    Along the parameters themselves, differences would lose what a direction keeps that several change together: an
+    intercept and the coefficient of a column far from 0 do so by many times their conditional standard errors.
+    """
+    size = np.diag(information)
+    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    if not len(unit):
+        return np.zeros((0, 0))
+    values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
+    known = values > len(unit) * NOTHING * max(values[-1], 0.0)
+    return unit[:, None] * vectors / np.sqrt(np.where(known, values, 1.0))
+
+
+def _scaled_eigenvalues(H: Floats, directions: Floats) -> Floats:
+    """Of H by the parameters, scaled to a unit diagonal; (1,) without parameters."""
+    if not len(H):
+        return np.ones(1)
+    back = np.linalg.inv(directions)
+    H = back.T @ H @ back
+    size = np.abs(np.diag(H))
+    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    return np.linalg.eigvalsh(H * np.outer(unit, unit))

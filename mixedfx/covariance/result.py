@@ -182,11 +182,11 @@ class CovarianceResult:
 
         return wald_intervals(self, level)
 
-    def icc(self, *, mean: float | None = None) -> pd.Series:
+    def icc(self, *, data: object = None, mean: float | None = None) -> pd.Series:
         """Share of each factor in the variance: see `mixedfx.covariance.icc.intraclass_correlation`."""
         from mixedfx.covariance.icc import intraclass_correlation
 
-        return intraclass_correlation(self, mean=mean)
+        return intraclass_correlation(self, data=data, mean=mean)
 
     def posterior_table(self, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> pd.DataFrame:
         """Every entry's posterior on both scales: see `mixedfx.covariance.posterior_table.posterior_table`."""

@@ -71,8 +71,7 @@ def exact_traces(levels: LevelInverses, *, with_fixed: bool) -> dict[str, Floats
     of_rest = {block.name: total for block, total in zip(layout.rest, sums, strict=True)}
 
     def from_unexplained(singular: list[Block]) -> dict[str, Floats]:
-        unexplained = system.unexplained_in_b(with_fixed=with_fixed)
-        return {b.name: cross.components.level_blocks(unexplained, b).sum(axis=0) for b in singular}
+        return system.unexplained_in_b(singular, with_fixed=with_fixed)
 
     return _traces(lambdas, of_e, lambda block, _: of_rest[block.name], from_unexplained)
 

@@ -1,85 +1,142 @@
-"""NumPy's and SciPy's BLAS: as a rule two libraries, each with threads of its own.
+"""Threads of NumPy's and SciPy's BLAS: as a rule two libraries, each with threads of its own.
 
 After every product that they share, these threads turn for some 30 ms, waiting for the next one, and take processors
-from the threads of the other library and from our kernels: fits took up to twice as long. SciPy's does the large
-factorizations; NumPy's has only small products here, and does them on one thread.
+from the threads of the other library and from our kernels; and they wait for each other many times in each product, so
+that on a machine with other work a factorization of 500 rows can take 100 times as long as on one thread. While a fit
+runs, both use one thread, and only SciPy's more of them, for what is large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import LibController
+
+LARGE = 700
+"""Rows of a matrix whose factorization or inverse is shared between threads: it takes some 10 ms on one."""
 
 
 @contextmanager
 def one_blas() -> Iterator[None]:
-    """While it lasts, NumPy's BLAS uses one thread, everywhere in the process; unless SciPy has the same BLAS.
+    """While it lasts, BLAS uses one thread, everywhere in the process, but for what is `shared`.
 
     Examples
     --------
     >>> with one_blas():
     ...     pass
     """
-    _limits.enter()
-    try:
+    with _held(_threads.enter, _threads.leave):
         yield
-    finally:
-        _limits.leave()
 
 
 @contextmanager
 def all_blas_single() -> Iterator[None]:
-    """While it lasts, every BLAS uses one thread: for work that is itself spread over threads.
+    """The same without exceptions: for work that is itself spread over threads.
 
     Examples
     --------
     >>> with all_blas_single():
     ...     pass
     """
-    import scipy.linalg  # noqa: F401  (its BLAS has to be there to be limited)
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas(), _held(_threads.forbid, _threads.allow):
         yield
 
 
-class _Limits:
-    """The first to come sets the limit, the last to go lifts it: fits may run in several threads."""
+@contextmanager
+def shared(size: int) -> Iterator[None]:
+    """While it lasts, SciPy's BLAS may use all its threads for matrices of `size` rows, if these are many.
+
+    Examples
+    --------
+    >>> with one_blas(), shared(2000):
+    ...     pass
+    """
+    if size < LARGE:
+        yield
+    else:
+        with _held(_threads.share, _threads.unshare):
+            yield
+
+
+@contextmanager
+def _held(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    begin()
+    try:
+        yield
+    finally:
+        end()
+
+
+class _Threads:
+    """Counts who wants which limit: fits may run in several threads, and limits are the process's."""
 
     def __init__(self) -> None:
-        self.lock, self.users, self.set = Lock(), 0, ExitStack()
+        self.lock = Lock()
+        self.users = self.sharers = self.forbidding = 0
+        self.own: list[int] = []
 
     def enter(self) -> None:
         with self.lock:
             if self.users == 0:
-                self.set.enter_context(_numpys_blas().limit(limits=1))
+                self.own = [library.get_num_threads() for library, _ in _libraries()]
             self.users += 1
+            self._set()
 
     def leave(self) -> None:
         with self.lock:
             self.users -= 1
-            if self.users == 0:
-                self.set.close()
+            self._set()
+
+    def forbid(self) -> None:
+        with self.lock:
+            self.forbidding += 1
+            self._set()
+
+    def allow(self) -> None:
+        with self.lock:
+            self.forbidding -= 1
+            self._set()
+
+    def share(self) -> None:
+        with self.lock:
+            self.sharers += 1
+            self._set()
+
+    def unshare(self) -> None:
+        with self.lock:
+            self.sharers -= 1
+            self._set()
+
+    def _set(self) -> None:
+        if not self.own:  # nobody has limited anything
+            return
+        sharing = self.sharers > 0 and not self.forbidding
+        for (library, may_share), own in zip(_libraries(), self.own, strict=True):
+            wanted = own if not self.users or (sharing and may_share) else 1
+            if library.get_num_threads() != wanted:
+                library.set_num_threads(wanted)
+        if not self.users:
+            self.own = []
 
 
-_limits = _Limits()
+_threads = _Threads()
 
 
 @cache
-def _numpys_blas() -> ThreadpoolController:
+def _libraries() -> list[tuple[LibController, bool]]:
+    """Every BLAS, and whether it is one for large matrices: SciPy's."""
     import scipy.linalg  # noqa: F401  (its BLAS has to be there to be told apart)
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().select(user_api="blas")
-    numpys = [library.filepath for library in found.lib_controllers if _is_in_numpy(library.filepath)]
-    return found.select(filepath=numpys if len(numpys) < len(found.lib_controllers) else [])
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    numpys = [_is_in_numpy(library.filepath) for library in found]
+    return [(library, not own or all(numpys)) for library, own in zip(found, numpys, strict=True)]
 
 
 def _is_in_numpy(library: str) -> bool:

@@ -6,7 +6,7 @@ S = [D B'; B C],   D block-diagonal (`Components`),   T = C - B D^-1 B'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.blas import shared
 from mixedfx.linalg.components import Components
 from mixedfx.linalg.dense import DenseReduced
 
@@ -32,8 +33,8 @@ class PartFactor(Protocol):
         """Part by part, b (parts, size, m)."""
         ...
 
-    def write_inverse(self, out: Floats) -> None:
-        """Inverses into `out` (parts, size, size), lower triangles."""
+    def invert(self) -> None:
+        """Put the inverses' lower triangles where the factors are."""
         ...
 
 
@@ -42,19 +43,23 @@ class LargePart:
     """One part, by LAPACK."""
 
     dense: DenseReduced
+    logdet: float
 
-    @property
-    def logdet(self) -> float:
-        return self.dense.logdet_random
+    @classmethod
+    def of(cls, S: Floats) -> LargePart:
+        """In the memory of S."""
+        dense = DenseReduced.of(S, len(S))
+        return cls(replace(dense, U=_in_place(S.T, dense.U)), dense.logdet_random)
 
     def solve(self, b: Floats) -> Floats:
         return self.dense.solve(b[0])[None]
 
-    def write_inverse(self, out: Floats) -> None:
-        out[0] = self.dense.U.T
-        # LAPACK writes columns first: in out[0].T, the same memory, it is the upper triangle that it reads and fills.
-        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (out,))
-        potri(out[0].T, lower=0, overwrite_c=1)
+    def invert(self) -> None:
+        U = self.dense.U
+        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (U,))
+        with shared(len(U)):
+            inverse, _ = potri(U, lower=0, overwrite_c=1)
+        _in_place(U, inverse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +71,16 @@ class SmallParts:
 
     @classmethod
     def of(cls, blocks: Floats) -> SmallParts:
+        """In the memory of the blocks."""
         L_inverse = np.linalg.inv(np.linalg.cholesky(blocks))
         logdet = -2.0 * float(np.log(np.diagonal(L_inverse, axis1=1, axis2=2)).sum())
-        return cls(np.swapaxes(L_inverse, 1, 2) @ L_inverse, logdet)
+        return cls(np.matmul(np.swapaxes(L_inverse, 1, 2), L_inverse, out=blocks), logdet)
 
     def solve(self, b: Floats) -> Floats:
         return self.inverses @ b
 
-    def write_inverse(self, out: Floats) -> None:
-        out[...] = self.inverses
+    def invert(self) -> None:
+        """They are there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,14 +145,10 @@ class ComponentFactor:
         t = scipy.linalg.cho_solve((self.L, True), fixed - self.Y.T @ random, check_finite=False)
         return np.vstack([_solve(self.components, self.parts, random) - self.Y @ t, t])
 
-    def random_inverse(self, out: Floats) -> Floats:
-        """D^-1 in `out`, a flat array, whose rows of beta mean nothing: beta is held fixed.
-
-        Memory is the caller's: to get it from the system anew can take longer than the inverse.
-        """
-        for group, part in zip(self.components.groups, self.parts, strict=True):
-            part.write_inverse(group.of(out))
-        return out
+    def invert_random(self) -> None:
+        """Put the lower triangles of D^-1 where the factors are; `solve` is of no use then."""
+        for part in self.parts:
+            part.invert()
 
     def fixed_root(self) -> Floats:
         """R with S^-1 = blockdiag(D^-1, 0) + R R', what the uncertainty of beta adds, shape (n + p, p)."""
@@ -155,9 +157,14 @@ class ComponentFactor:
 
 
 def _factor(blocks: Floats) -> PartFactor:
-    if len(blocks) == 1:
-        return LargePart(DenseReduced.of(blocks[0], blocks.shape[1]))
-    return SmallParts.of(blocks)
+    return LargePart.of(blocks[0]) if len(blocks) == 1 else SmallParts.of(blocks)
+
+
+def _in_place(memory: Floats, result: Floats) -> Floats:
+    """`result` in the memory that LAPACK was to overwrite, which it may decline."""
+    if not np.shares_memory(memory, result):
+        memory[...] = result
+    return memory
 
 
 def _solve(components: Components, parts: Sequence[PartFactor], b: Floats) -> Floats:

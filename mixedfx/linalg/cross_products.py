@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, tril
 
+from mixedfx.linalg.component_factor import ComponentFactor
 from mixedfx.linalg.components import Components
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import DiagonalBlocks, RowOperator
+from mixedfx.linalg.room import Room
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
 Floats = NDArray[np.float64]
@@ -206,17 +208,15 @@ class CrossProducts:
         over_levels(layout, kernels.transformed, *arguments, np.ascontiguousarray(T), each=each)
         return out
 
-    def schur(self, v: Floats, lambdas: Lambdas, scale: float) -> Floats:
-        """scale Lambda_o' D_o' W D_o Lambda_o - v'v for v (q, nnz) on the pattern, as `Components` keeps it."""
+    def add_schur(self, flat: Floats, v: Floats, lambdas: Lambdas, scale: float) -> None:
+        """Add scale Lambda_o' D_o' W D_o Lambda_o - v'v to `flat`, as `Components` keeps it; v (q, nnz)."""
         from mixedfx.linalg import cross_kernels as kernels
 
         own = tril(lambdas.rest_congruent(self.rest), format="coo")
-        flat = np.zeros(self.components.entries)
-        flat[self.components.address(own.row, own.col)] = scale * own.data
+        flat[self.components.address(own.row, own.col)] += scale * own.data
         runs = self._runs(with_fixed=True)
         near = np.empty((len(runs), self.layout.alpha_start))
         in_threads([(kernels.less_crossproduct, (*run, v, flat, near[t])) for t, run in enumerate(runs)])
-        return flat
 
     def quadratics(self, v: Floats, H: Floats) -> Floats:
         """v_j H v_j' of each eliminated level, shape (J, q, q), without beta's columns.
@@ -249,9 +249,9 @@ class CrossProducts:
         return runs
 
     @cached_property
-    def room(self) -> Floats:
-        """Memory for one matrix over the rest, to be used and forgotten by one call at a time."""
-        return np.empty(self.components.entries)
+    def room(self) -> Room[ComponentFactor]:
+        """Memory for one matrix over the rest."""
+        return Room(self.components.entries)
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.blas import shared
 from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import Block
@@ -41,8 +42,9 @@ class DenseReduced:
             S is not positive definite to rounding: fixed effects are collinear given the random ones.
         """
         try:
-            # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-            U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+            with shared(len(S)):
+                # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
+                U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
         except scipy.linalg.LinAlgError as error:
             raise ConvergenceError(
                 "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
@@ -62,7 +64,8 @@ class DenseReduced:
 
     def solve(self, b: Floats) -> Floats:
         """S^-1 b, b (n, m)."""
-        return scipy.linalg.cho_solve((self.U, False), b, check_finite=False)
+        with shared(min(b.shape)):
+            return scipy.linalg.cho_solve((self.U, False), b, check_finite=False)
 
     def half_solve(self, b: Floats) -> Floats:
         """U'^-1 b, so that its crossproduct is b'S^-1 b."""
@@ -76,7 +79,8 @@ class DenseReduced:
         inverse = np.zeros((len(self.U), len(self.U)))
         if n:
             (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-            upper, _ = potri(self.U[:n, :n], lower=0)
+            with shared(n):
+                upper, _ = potri(self.U[:n, :n], lower=0)
             # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
             inverse[:n, :n] = upper.T
             mirror_lower(inverse[:n])

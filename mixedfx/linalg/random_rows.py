@@ -13,6 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
+from mixedfx.linalg.blas import shared
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.dense import scaled_with_penalty
 from mixedfx.linalg.elimination import inverse_and_logdet
@@ -230,8 +231,9 @@ class RandomHessian:
         if rows.n:
             S = _with_penalty(U, lambdas)
             try:
-                # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-                U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+                with shared(rows.n):
+                    # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
+                    U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
             except scipy.linalg.LinAlgError as error:
                 raise ConvergenceError("the weights of the rows are not finite") from error
             logdet += 2.0 * float(np.log(np.diag(U)).sum())
@@ -269,7 +271,8 @@ class RandomHessian:
         from mixedfx.linalg.dense_kernels import mirror_lower
 
         (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-        upper, _ = potri(self.U, lower=0)
+        with shared(len(self.U)):
+            upper, _ = potri(self.U, lower=0)
         H = upper.T  # the same memory, read by rows
         mirror_lower(H)
         scale = _scale(self.lambdas)

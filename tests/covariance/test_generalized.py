@@ -219,3 +219,17 @@ def test_observation_level_effects_of_counts() -> None:
     got = mfx.learn_covariance("k ~ 1 + x + (1 | g) + (1 | row)", data, family="poisson")
     assert got.converged
     assert got.n_levels["row"] == 600
+
+
+def test_standard_errors_do_not_depend_on_the_origin() -> None:
+    """Of a predictor: the intercept and its coefficient are then nearly one."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": rng.integers(0, 30, 1500), "x": rng.standard_normal(1500)})
+    eta = 0.3 + 0.4 * data["x"] + 0.5 * rng.standard_normal(30)[data["g"]]
+    data["y"] = rng.poisson(np.exp(eta))
+    near = mfx.learn_covariance("y ~ x + (1 | g)", data, family="poisson")
+    far = mfx.learn_covariance("y ~ x + (1 | g)", data.assign(x=data["x"] + 1e6), family="poisson")
+    moved = np.array([1.0, -1e6])
+    expected = [np.sqrt(moved @ near.fixef_covariance @ moved), near.fixef_se["x"]]
+    np.testing.assert_allclose(far.fixef_se, expected, rtol=1e-4)
+    np.testing.assert_allclose(far.standard_errors["se"], near.standard_errors["se"], rtol=1e-3)

@@ -126,10 +126,15 @@ def test_intraclass_correlation() -> None:
         intraclass_correlation(fit)
 
 
-def test_intraclass_correlation_is_for_intercepts() -> None:
+def test_intraclass_correlation_with_slopes() -> None:
     golden = goldens.load("sleepstudy_reml")
-    with pytest.raises(mfx.errors.SettingError, match=r"'Subject' has slopes \(Days\)"):
-        intraclass_correlation(mfx.learn_covariance(golden.formula, golden.data()))
+    data = golden.data()
+    fit = mfx.learn_covariance(golden.formula, data)
+    z = np.column_stack([np.ones(len(data)), data["Days"]])
+    own = np.mean([row @ fit.varcorr["Subject"].to_numpy() @ row for row in z])
+    assert fit.varcorr.sigma2 is not None
+    expected = own / (own + fit.varcorr.sigma2)
+    assert fit.icc(data=data)["Subject"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_examples() -> None:

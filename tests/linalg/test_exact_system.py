@@ -8,6 +8,7 @@ from problems import FORMULAS, Model, dense_order, in_lower_coordinates, model
 
 from mixedfx.covariance.conditional import LevelInverses
 from mixedfx.covariance.traces import exact_traces
+from mixedfx.linalg import components, exact_system
 from mixedfx.linalg.cross_products import CrossProducts
 from mixedfx.linalg.exact_system import ExactSystem
 from mixedfx.linalg.lambdas import Lambdas
@@ -47,7 +48,7 @@ def test_against_dense(kind: str, singular: bool) -> None:
     x = system.solve(rhs)
     np.testing.assert_allclose(np.vstack([x.e.reshape(-1, 3), x.rest]), expected, atol=1e-9)
     np.testing.assert_allclose(system.inner_products(rhs), flat.T @ expected, rtol=1e-9)
-    flat = system.rest.random_inverse(system.cross.room)
+    flat = system.random_inverse()
     expected = np.linalg.inv(H[: len(H) - layout.p, : len(H) - layout.p])[n_e:, n_e:]
     for group in system.cross.components.groups:
         for columns, got in zip(group.columns, group.of(flat), strict=True):
@@ -59,10 +60,39 @@ def test_against_dense(kind: str, singular: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_systems_take_turns_in_one_memory(kind: str) -> None:
+    m = model(kind, 5)
+    weights = np.random.default_rng(1).uniform(0.1, 2.0, m.design.n_rows)
+    first = exact(m, weights)
+    cross, layout = first.cross, first.cross.layout
+    rng = np.random.default_rng(2)
+    rhs = Parts(rng.standard_normal((layout.n_levels, layout.q, 1)), rng.standard_normal((layout.n_rest, 1)))
+    x = first.solve(rhs)
+    second = ExactSystem.at(cross, first.lambdas, 2.0 * SCALE)
+    other = second.solve(rhs)
+    assert not np.allclose(other.rest, x.rest)
+    inverse = first.random_inverse().copy()
+    for system, expected in ((first, x), (second, other), (first, x)):
+        again = system.solve(rhs)
+        np.testing.assert_array_equal(again.e, expected.e)
+        np.testing.assert_array_equal(again.rest, expected.rest)
+    second.random_inverse()
+    n = cross.components.n
+    diagonal = cross.components.row[:n] + cross.components.place
+    np.testing.assert_array_equal(first.random_inverse()[diagonal], inverse[diagonal])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("singular", [False, True])
 @pytest.mark.parametrize("with_fixed", [False, True])
-def test_traces(kind: str, singular: bool, with_fixed: bool) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_traces(
+    kind: str, singular: bool, with_fixed: bool, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """sum_j Z_kj' T Z_kj with T from the dense V."""
+    if large:  # parts one by one, a few columns at a time
+        monkeypatch.setattr(components, "LARGE", 2)
+        monkeypatch.setattr(exact_system, "COLUMNS", 5)
     m = model(kind, 6, singular=singular)
     weights = np.random.default_rng(2).uniform(0.1, 2.0, m.design.n_rows)
     dense = in_lower_coordinates(m)
