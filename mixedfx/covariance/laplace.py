@@ -41,6 +41,9 @@ from mixedfx.linalg.random_rows import RandomRows
 
 Floats = NDArray[np.float64]
 
+MATRICES = 3
+"""Over the rest: the factors at two points, and an inverse."""
+
 
 @dataclass(frozen=True, eq=False)
 class LaplaceProblem:
@@ -60,7 +63,7 @@ class LaplaceProblem:
     @classmethod
     def of(cls, design: Design, family: Family, *, profiled: bool = False) -> LaplaceProblem:
         layout = arrange(design.predictors)
-        check_dense(layout, layout.alpha_start**2)
+        check_dense(layout, layout.alpha_start**2, MATRICES)
         predictors, order = design.predictors, layout.order
         rows = Rows(
             row_operator(layout),

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 PAIRS_A_THREAD = 50_000_000
 """Pairs of columns that make a further thread worth its while: for some 30 ms after each dense factorization the
 threads of the linear algebra library still turn, waiting for more, and take the processor from ours."""
+MATRICES = 2
+"""Over the rest: one, in which factor and inverse take turns, and another where a covariance is singular."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ class CrossProducts:
 
         layout = operator.layout
         components = Components.of(layout)
-        check_dense(layout, components.entries)
+        check_dense(layout, components.entries, MATRICES)
         pattern = CrossPattern.of(layout)
         z_e = _features(layout, layout.eliminated.columns)
         z_o = _features(layout, np.concatenate([*(b.columns for b in layout.rest), layout.fixed_columns]))

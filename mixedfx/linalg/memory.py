@@ -10,8 +10,6 @@ from mixedfx.predictors import Predictors
 
 BYTES_A_ROW = 30
 """Sorted rows, their order, response and curvatures, beside codes and features."""
-DENSE_MATRICES = 3
-"""Of the size of the reduced system, alive at once while a likelihood is maximised."""
 VECTORS = 40
 """Vectors over all coefficients that are alive at once, several right-hand sides included."""
 
@@ -56,7 +54,7 @@ def check_memory(predictors: Predictors) -> None:
     )
 
 
-def check_dense(layout: RowLayout, entries: int) -> None:
+def check_dense(layout: RowLayout, entries: int, matrices: int) -> None:
     """Refuse a likelihood whose dense matrices over the remaining factors the memory will not hold.
 
     Parameters
@@ -65,18 +63,20 @@ def check_dense(layout: RowLayout, entries: int) -> None:
         The rows.
     entries
         Numbers in one of the matrices.
+    matrices
+        Alive at once while a likelihood is maximised.
 
     Raises
     ------
     ResourceError
         With the sizes, and what to do.
     """
-    available, needed = available_bytes(), 8 * DENSE_MATRICES * entries
+    available, needed = available_bytes(), 8 * matrices * entries
     if available is None or needed <= available:
         return
     rest = ", ".join(f"{b.n_levels:,} levels x {b.q} of '{b.name}'" for b in layout.rest)
     raise ResourceError(
-        f"the exact likelihood needs {DENSE_MATRICES} dense matrices over the coefficients of all factors but the "
+        f"the exact likelihood needs {matrices} dense matrices over the coefficients of all factors but the "
         f"largest ({rest}), about {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free. Learn the "
         "covariances on part of the rows, as with subsample=mixedfx.Subsample(n_rows=100_000)"
     )
