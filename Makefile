@@ -21,8 +21,9 @@ setup: $(INSTALLED)
 demo: setup
 	$(BIN)/mixedfx run pipelines/insteval.toml
 
+# A process for each core, each with whole files, whose fixtures are costly.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: setup
 	$(BIN)/pytest -m slow
