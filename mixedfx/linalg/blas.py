@@ -84,7 +84,7 @@ class _Threads:
     def enter(self) -> None:
         with self.lock:
             if self.users == 0:
-                self.own = [library.get_num_threads() for library, _ in _libraries()]
+                self.own = [library.get_num_threads() or 1 for library, _ in _libraries()]
             self.users += 1
             self._set()
 
