@@ -41,7 +41,7 @@ def separated(
         Of the columns.
     """
     n, p, m = len(curvature.omega), len(columns), len(curvature.gap)
-    if p == 0:
+    if p == 0 or _all_informative(curvature, weights):
         return ()
     weighted, plain = np.zeros((p + m, p + m)), np.zeros((p + m, p + m))
     weighted[p:, p:] = curvature.gap
@@ -74,6 +74,15 @@ def separated(
         if share * n < NOTHING_LEFT:
             found |= np.abs(direction) > 0.1 * np.abs(direction).max()
     return tuple(name for name, is_in in zip(names, found, strict=False) if is_in)
+
+
+def _all_informative(curvature: Curvature, weights: Floats) -> bool:
+    """Whether every row has curvature left, so that no direction of any columns can be without."""
+    if curvature.has_thresholds:
+        return False
+    n = len(curvature.omega)
+    own = curvature.omega / weights if len(weights) else curvature.omega
+    return bool(own.min(initial=1.0) * n >= NOTHING_LEFT)
 
 
 def _typical(column: NDArray) -> float:

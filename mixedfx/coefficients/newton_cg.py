@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.coefficients.projection import Projection, project
 from mixedfx.linalg.deflation import coarse_directions
-from mixedfx.linalg.reduced import reduced_system
+from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 from mixedfx.progress import Report
 
 Floats = NDArray[np.float64]
@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 
 MAX_NEWTON = 100
 LOOSEST_FORCING = 0.1
-NEAR = 0.1
+NEAR = 3.0
 """Newton decrement of a step after which the preconditioner's blocks are kept."""
+SAME = 0.1
+"""The same of a step after which the old system will do to see that there is nothing left to gain."""
 SETTLED = "scaled gradient and Newton decrement are below the tolerance"
 
 
@@ -108,11 +110,15 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
                 False,
                 "the objective overflowed; are features or the offset on a scale above about 1e6 (1e2 for poisson)?",
             )
+        rhs = -here.gradient[:, None]
+        if norm <= tol and system is not None and previous_decrement < SAME:
+            decrement = _decrement(system, rhs)
+            if 0.5 * decrement**2 <= tol:
+                return mode(True, SETTLED)
         # After a short step the weights are nearly the same, and so are the diagonal blocks.
         system = reduced_system(here.reduction, directions, system if previous_decrement < NEAR else None)
         passes += system.setup_passes
-        rhs = -here.gradient[:, None]
-        decrement = previous_decrement = float(np.sqrt(max(float(system.energy(rhs)[0]), 0.0)))
+        decrement = previous_decrement = _decrement(system, rhs)
         if norm <= tol and 0.5 * decrement**2 <= tol:
             return mode(True, SETTLED)
         report("Newton", len(history), None, f"gradient {norm:.1e}, gain {0.5 * decrement**2:.1e}")
@@ -134,6 +140,11 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
         if there is None:
             return mode(norm <= np.sqrt(tol), "the objective cannot be lowered further in double precision")
         here = there
+
+
+def _decrement(system: ReducedSystem, gradient: Floats) -> float:
+    """sqrt(g' H^-1 g)."""
+    return float(np.sqrt(max(float(system.energy(gradient)[0]), 0.0)))
 
 
 def _next_forcing(forcing: float, norm: float, previous: float, tol: float, decrement: float) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import SuperLU, splu
 
 from mixedfx.linalg.elimination import Reduction
+from mixedfx.linalg.lambdas import inverse_factor, level_products
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.nesting import Nesting, nestings, null_directions
+from mixedfx.predictors import CONSTANT
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +47,8 @@ class CoarseSpace:
         (N'N)^-1 N'G, shape (k, m).
     inverse
         Pseudo-inverse of G'SG - G'N (N'N)^-1 N'G, shape (m, m).
+    passes
+        Traversals of the rows that the images took.
     """
 
     G: Floats
@@ -52,6 +57,7 @@ class CoarseSpace:
     solve_gram: Callable[[Floats], Floats]
     gram_NG: Floats
     inverse: Floats
+    passes: int
 
     def split(self, b: Floats) -> tuple[Floats, Floats]:
         """(x, b - S x) with x = E (E'SE)^-1 E'b, so that the residual is orthogonal to E."""
@@ -71,6 +77,17 @@ class CoarseSpace:
         return of_N - self.gram_NG @ of_G, of_G
 
 
+class Spanned(NamedTuple):
+    """A column of F whose rows are those of the eliminated factor's coefficient `own`, times a value of each level.
+
+    `values` has shape (J_e,); None for 1.
+    """
+
+    column: int
+    own: int
+    values: Floats | None
+
+
 @dataclass(frozen=True, eq=False)
 class CoarseDirections:
     """G, and what its columns have in common; which factors are nested.
@@ -88,6 +105,8 @@ class CoarseDirections:
         Shape (n_rest, d), d <= m.
     column_of
         Column of F for each column of G read as a direction in b, shape (m,).
+    spanned
+        Columns of F that are combinations of the eliminated factor's own columns in each of its levels.
     nestings
         Pairs of nested remaining factors.
     """
@@ -95,6 +114,7 @@ class CoarseDirections:
     G: Floats
     F: Floats
     column_of: NDArray[np.int64]
+    spanned: tuple[Spanned, ...]
     nestings: tuple[Nesting, ...]
 
     def combinations(self, reduction: Reduction) -> Floats:
@@ -139,26 +159,62 @@ def coarse_directions(layout: RowLayout) -> CoarseDirections:
     G, F = (
         np.array(some, dtype=float).reshape(len(some), layout.n_rest).T for some in (directions, distinct)
     )
-    return CoarseDirections(np.ascontiguousarray(G), np.ascontiguousarray(F), column_of, nestings(layout))
+    spanned = _spanned(layout, of_feature)
+    return CoarseDirections(
+        np.ascontiguousarray(G), np.ascontiguousarray(F), column_of, spanned, nestings(layout)
+    )
+
+
+def _spanned(layout: RowLayout, of_feature: dict[int, int]) -> tuple[Spanned, ...]:
+    """`CoarseDirections.spanned` from the column of F of each feature."""
+    own, found = layout.eliminated.columns.tolist(), []
+    for feature, column in of_feature.items():
+        if feature in own:
+            found.append(Spanned(column, own.index(feature), None))
+        elif CONSTANT in own and (values := layout.features.of_eliminated(feature)) is not None:
+            found.append(Spanned(column, own.index(CONSTANT), values))
+    return tuple(found)
 
 
 def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSpace:
     """Multiply S into G, and set up the solution of E'SE."""
-    G, F = directions.G, directions.F
-    images = [
-        reduction.image(np.ascontiguousarray(F[:, i : i + COLUMNS_AT_ONCE]))
-        for i in range(0, F.shape[1], COLUMNS_AT_ONCE)
-    ]
-    SG = reduction.penalty(G)
-    if images:
-        SG += np.hstack(images) @ directions.combinations(reduction)
+    G = directions.G
+    images, passes = _images(reduction, directions)
+    SG = reduction.penalty(G) + images @ directions.combinations(reduction)
     N = null_directions(reduction.operator.layout, reduction.lambdas, directions.nestings)
     k = np.diff(N.indptr).size
     solve_gram = factorised(csc_array(N.T @ N)).solve if k else np.copy
     NG = N.T @ G
     gram_NG = solve_gram(NG)
     inverse = symmetric_pseudo_inverse(G.T @ SG - NG.T @ gram_NG, DEPENDENT)
-    return CoarseSpace(G, SG, N, solve_gram, gram_NG, inverse)
+    return CoarseSpace(G, SG, N, solve_gram, gram_NG, inverse, passes)
+
+
+def _images(reduction: Reduction, directions: CoarseDirections) -> tuple[Floats, int]:
+    """The rows' part of S F, shape (n_rest, d), and the traversals of the rows that it takes.
+
+    For a column in the eliminated factor's span it is Lambda_o' D_o' W Z_e M Sigma_e^-1 C: one traversal instead of a
+    product's two, and no cancellation.
+    """
+    F, spanned, lambdas = directions.F, directions.spanned, reduction.lambdas
+    inverse = inverse_factor(lambdas.e)
+    if inverse is None or reduction.omega.dtype != np.float64:  # in single precision W is not quite that of M
+        spanned = ()
+    images, passes = np.empty_like(F), 0
+    if spanned:
+        passes += 1
+        left = level_products(reduction.M, inverse.T @ inverse)
+        e = [
+            left[:, :, s.own] if s.values is None else left[:, :, s.own] * s.values[:, None] for s in spanned
+        ]
+        crossed = reduction.operator.cross(reduction.curvature, np.stack(e, axis=2))
+        images[:, [s.column for s in spanned]] = lambdas.rest_transpose_times(crossed)
+    others = np.setdiff1d(np.arange(F.shape[1]), [s.column for s in spanned])
+    for i in range(0, len(others), COLUMNS_AT_ONCE):
+        passes += 1
+        batch = others[i : i + COLUMNS_AT_ONCE]
+        images[:, batch] = reduction.image(np.ascontiguousarray(F[:, batch]))
+    return images, passes
 
 
 def factorised(gram: csc_array) -> SuperLU:

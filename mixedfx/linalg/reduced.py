@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.deflation import (
-    COLUMNS_AT_ONCE,
     CoarseDirections,
     CoarseSpace,
     coarse_space,
@@ -127,7 +126,7 @@ def reduced_system(
         to be exact.
     """
     coarse = coarse_space(reduction, directions)
-    passes = -(-directions.F.shape[1] // COLUMNS_AT_ONCE)
+    passes = coarse.passes
     if near is None:
         inverses = tuple(inverse_and_logdet(block)[0] for block in reduction.diagonal())
         passes += 1
