@@ -198,10 +198,11 @@ def _images(reduction: Reduction, directions: CoarseDirections) -> tuple[Floats,
     """
     F, spanned, lambdas = directions.F, directions.spanned, reduction.lambdas
     inverse = inverse_factor(lambdas.e)
-    if inverse is None or reduction.omega.dtype != np.float64:  # in single precision W is not quite that of M
-        spanned = ()
+    exact = reduction.omega.dtype == np.float64  # in single precision W is not quite that of M
     images, passes = np.empty_like(F), 0
-    if spanned:
+    if inverse is None or not spanned or not exact:
+        spanned = ()
+    else:
         passes += 1
         left = level_products(reduction.M, inverse.T @ inverse)
         e = [
