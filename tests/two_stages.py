@@ -19,6 +19,8 @@ from mixedfx.varcorr import VarCorr
 if TYPE_CHECKING:
     from xarray import DataTree
 
+    from mixedfx.checks.compare import Comparison
+
 FORMULA = "y ~ 1 + x + (1 + x | user) + (1 | item)"
 ROWS = [
     ("user", "(Intercept)", None, 0.5),
@@ -26,9 +28,14 @@ ROWS = [
     ("user", "(Intercept)", "x", 0.1),
     ("item", "(Intercept)", None, 0.3),
 ]
-TRUTH = VarCorr.from_frame(
-    pd.DataFrame([*ROWS, ("Residual", None, None, 1.0)], columns=["grp", "var1", "var2", "vcov"])
-)
+COLUMNS = ["grp", "var1", "var2", "vcov"]
+TRUTH = {
+    "gaussian": VarCorr.from_frame(
+        pd.DataFrame([*ROWS, ("Residual", None, None, 1.0)], columns=COLUMNS)
+    ),
+    "bernoulli": VarCorr.from_frame(pd.DataFrame(ROWS, columns=COLUMNS).assign(vcov=lambda f: 2 * f["vcov"])),
+}
+"""What a row says of its levels is less where it is a yes or a no."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,57 @@ class TwoStages:
     coef: CoefficientsResult
 
 
-def simulated(seed: int, *, users: int = 80, items: int = 60, rows: int = 3000) -> tuple[pd.DataFrame, Truth]:
+def simulated(
+    seed: int, *, users: int = 80, items: int = 60, rows: int = 3000, family: str = "gaussian"
+) -> tuple[pd.DataFrame, Truth]:
     made = simulate(
         FORMULA,
         levels={"user": users, "item": items},
         n_rows=rows,
         beta={"(Intercept)": 1.0, "x": 0.5},
-        varcorr=TRUTH,
+        varcorr=TRUTH[family],
+        family=family,
         activity="uniform",
         seed=seed,
     )
     return made.data, made.truth
 
 
-def fit(data: pd.DataFrame, holdout: pd.DataFrame, truth: Truth, subsample: Subsample | None) -> TwoStages:
-    """REML on the subsample, coefficients from all of `data`."""
-    cov = learn_covariance(FORMULA, data, subsample=subsample)
-    return TwoStages(data, holdout, truth, cov, estimate_coefficients(FORMULA, data, cov))
+def fit(
+    data: pd.DataFrame,
+    holdout: pd.DataFrame,
+    truth: Truth,
+    subsample: Subsample | None,
+    family: str = "gaussian",
+) -> TwoStages:
+    """REML or Laplace's likelihood on the subsample, coefficients from all of `data`."""
+    cov = learn_covariance(FORMULA, data, subsample=subsample, family=family)
+    return TwoStages(data, holdout, truth, cov, estimate_coefficients(FORMULA, data, cov, family=family))
+
+
+def problems(comparison: Comparison) -> pd.DataFrame:
+    """What stands against a fit."""
+    return comparison.summary[comparison.summary["status"].isin(["warn", "fail"])]
+
+
+def scaled(varcorr: VarCorr, factor: str, times: float) -> VarCorr:
+    frame = varcorr.to_frame()
+    frame.loc[frame["grp"] == factor, "vcov"] *= times
+    return VarCorr.from_frame(frame)
+
+
+def with_sigma(stages: TwoStages, varcorr: VarCorr) -> TwoStages:
+    """As if stage 1 had learned these covariances."""
+    cov = replace(stages.cov, varcorr=varcorr)
+    coef = estimate_coefficients(FORMULA, stages.data, cov, family=cov.family)
+    return replace(stages, cov=cov, coef=coef)
+
+
+def permuted(data: pd.DataFrame, column: str) -> pd.DataFrame:
+    """With other labels for a factor's levels."""
+    labels = np.sort(data[column].unique())
+    other = dict(zip(labels, np.random.default_rng(5).permutation(labels), strict=True))
+    return data.assign(**{column: data[column].map(other)})
 
 
 CHAINS, DRAWS = 4, 300
@@ -70,7 +111,7 @@ def posterior_of(stages: TwoStages, *, apart: float = 0.0, diverging: int = 0) -
 
     cov, rng = stages.cov, np.random.default_rng(0)
     rows = stages.data.iloc[cov.rows]
-    drawn = estimate_coefficients(cov.formula, rows, cov).draws(CHAINS * DRAWS, seed=1)["posterior"]
+    drawn = estimate_coefficients(cov.formula, rows, cov, family=cov.family).draws(CHAINS * DRAWS, seed=1)["posterior"]
     variables, dims, coords = {}, {}, {}
     chain = apart * np.arange(CHAINS)[:, None, None, None]
     for factor in cov.varcorr.factors:
@@ -82,7 +123,8 @@ def posterior_of(stages: TwoStages, *, apart: float = 0.0, diverging: int = 0) -
         variables[f"b_{factor}"] = b.reshape(CHAINS, DRAWS, *b.shape[2:])
         dims[f"b_{factor}"] = [factor, f"{factor}_coef"]
         coords |= {factor: drawn[factor].to_numpy(), f"{factor}_coef": list(S), f"{factor}_coef_bis": list(S)}
-    variables["sigma"] = cov.varcorr.sigma * (1 + 0.02 * rng.standard_normal((CHAINS, DRAWS)))
+    if cov.varcorr.sigma is not None:
+        variables["sigma"] = cov.varcorr.sigma * (1 + 0.02 * rng.standard_normal((CHAINS, DRAWS)))
     flags = np.zeros((CHAINS, DRAWS), dtype=bool)
     flags[0, :diverging] = True
     return from_dict({"posterior": variables, "sample_stats": {"diverging": flags}}, coords=coords, dims=dims)

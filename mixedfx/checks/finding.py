@@ -12,6 +12,9 @@ import pandas as pd
 Status = Literal["ok", "warn", "fail", "info", "skipped"]
 SEVERITY: dict[str, int] = {"ok": 0, "info": 0, "skipped": 0, "warn": 1, "fail": 2}
 
+BAD: tuple[Status, ...] = ("fail", "warn")
+"""What stands against a fit, the worst first."""
+
 COLUMNS = ["statistic", "value", "error", "expected", "threshold", "status", "says"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mixedfx.checks.finding import Finding, worst
+from mixedfx.checks.finding import BAD, Finding, worst
 
 OPENINGS = {
     "ok": "The stages agree: the coefficients of stage 2 can be used.",
@@ -18,7 +18,7 @@ OPENINGS = {
 def verdict(findings: Sequence[Finding]) -> str:
     """Lines of text: the decision, each problem, what to do, what agrees part by part, and what was not checked."""
     lines = [OPENINGS[worst(findings)]]
-    problems = [f for status in ("fail", "warn") for f in findings if f.status == status]
+    problems = [f for status in BAD for f in findings if f.status == status]
     lines += [f"- {_sentence(f.says)}" for f in problems]
     remedies = _distinct(f.remedy for f in problems if f.remedy)
     if remedies:

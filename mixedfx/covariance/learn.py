@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LIKELIHOODS = ("reml", "ml")
 BAYESIAN = ("nuts", "marginal", "vi")
+"""Methods that draw from a posterior, and so have priors, draws, warmup and chains."""
 MOST_POINTS = 100
 """Of adaptive quadrature, as in lme4."""
 

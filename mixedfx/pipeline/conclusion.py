@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from mixedfx.checks.finding import BAD
 from mixedfx.covariance.learn import BAYESIAN
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.pipeline.results import RunResults
 from mixedfx.varcorr import RESIDUAL
 
-BAD = ("fail", "warn")
 
 
 def conclusion(results: RunResults) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mixedfx.covariance.learn import BAYESIAN
 from mixedfx.errors import SettingError
 from mixedfx.families import get_family
 from mixedfx.subsample import Subsample
@@ -19,8 +20,6 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SAMPLERS = ("nuts", "marginal", "vi")
-"""Methods of stage 1 that draw from a posterior, and so have priors, draws, warmup and chains."""
 
 
 class Table(BaseModel):
@@ -89,9 +88,9 @@ class CovarianceTable(Table):
     @model_validator(mode="after")
     def _sampling_needs_a_sampler(self) -> Self:
         given = [name for name in ("draws", "warmup", "chains", "priors") if getattr(self, name) is not None]
-        if given and self.method not in SAMPLERS:
+        if given and self.method not in BAYESIAN:
             raise ValueError(
-                f"has `{given[0]}`, which only the methods {', '.join(SAMPLERS)} use; set one of them, or remove it"
+                f"has `{given[0]}`, which only the methods {', '.join(BAYESIAN)} use; set one of them, or remove it"
             )
         return self
 

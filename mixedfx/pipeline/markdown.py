@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mixedfx.pipeline import sections
+from mixedfx.checks.finding import BAD
 from mixedfx.pipeline.report import STATUS_WORDS, Table
 from mixedfx.pipeline.results import RunResults
+from mixedfx.pipeline.sections.checks import held_out_scores
+from mixedfx.pipeline.sections.covariances import covariances
+from mixedfx.pipeline.sections.fixed_effects import fixed_effects
+from mixedfx.pipeline.sections.page import verdict
 
-BAD = ("fail", "warn")
 MOST_ROWS = 20
 """Of a table; report.html has the rest."""
 MOST_LEVELS = 8
@@ -22,7 +25,7 @@ def short_report(results: RunResults) -> str:
 def _parts(results: RunResults) -> Iterator[str]:
     job, data = results.job, results.manifest.data
     yield f"# {STATUS_WORDS.get(results.status, results.status)}: `{_code(job.formula)}`"
-    yield "\n".join(_text(line) for line in sections.verdict(results).text.splitlines()[:1])
+    yield "\n".join(_text(line) for line in verdict(results).text.splitlines()[:1])
     problems = [] if results.check is None else results.check.summary.to_dict("records")
     lines = [f"- **{row['status']}**: {_text(row['says'])}" for row in problems if row["status"] in BAD]
     if lines:
@@ -36,12 +39,12 @@ def _parts(results: RunResults) -> Iterator[str]:
         yield f"Levels with coefficients: {sizes}"
     if results.covariance is not None:
         for section in (
-            sections.covariances(
+            covariances(
                 results.covariance,
                 results.check,
                 edited=bool(results.manifest.steps["covariance"].edited),
             ),
-            sections.fixed_effects(results.covariance, results.coefficients),
+            fixed_effects(results.covariance, results.coefficients),
         ):
             yield f"## {section.title}"
             yield from (markdown(table) for table in section.tables)
@@ -59,7 +62,7 @@ def _checks(results: RunResults) -> Iterator[str]:
     good = statuses.count("ok")
     yield f"{good} of {good + sum(map(statuses.count, BAD))} checks in order."
     if outcome.scores is not None:
-        yield markdown(sections.held_out_scores(outcome.scores))
+        yield markdown(held_out_scores(outcome.scores))
     if not outcome.levels.empty:
         # They stand from the surest on, those above the average first.
         kind = ["factor", "coefficient", outcome.levels["mode"] > 0]

@@ -6,7 +6,7 @@ import base64
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -100,6 +100,13 @@ def table_of(frame: pd.DataFrame, title: str = "", note: str = "", limit: int = 
         note = f"{note} The first {limit} of {len(frame):,} rows; the run's folder has all.".strip()
     names = tuple(str(column) for column in frame.columns)
     return Table(title, names, tuple(zip(*columns, strict=True)), note)
+
+
+def side_by_side(frame: pd.DataFrame, note: str = "") -> Table:
+    """A table of several methods: the heading of one stands over its estimate, and what follows, "its ..." in the
+    frame, is its own."""
+    table = table_of(frame, note=note)
+    return replace(table, columns=tuple(name.removeprefix("its ") for name in table.columns))
 
 
 def _show_column(column: pd.Series) -> list[str]:

@@ -36,7 +36,7 @@ from mixedfx.pipeline.artefacts import (
 from mixedfx.pipeline.config import Job
 from mixedfx.pipeline.markdown import short_report
 from mixedfx.pipeline.results import FORMAT, Manifest, RunResults
-from mixedfx.pipeline.sections import page
+from mixedfx.pipeline.sections.page import page
 from mixedfx.progress import Report, reporter
 
 logger = logging.getLogger("mixedfx")

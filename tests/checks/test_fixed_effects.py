@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixedfx.checks.compare import Comparison
 from mixedfx.checks.fixed_effects import check_fixed_effects, fixed_effects_table
 from mixedfx.checks.thresholds import Thresholds
 
@@ -71,3 +72,17 @@ def test_effects_of_one_stage_only() -> None:
     assert (alone.checked, alone.status) == ("b", "skipped")
     nothing = fixed_effects_table(*(pd.Series(dtype=float) for _ in range(4)))
     assert check_fixed_effects(nothing, Thresholds())[0].status == "skipped"
+
+
+def test_thresholds_stand_beside_fixed_effects(ordinal: Comparison) -> None:
+    table = ordinal.fixed_effects.loc[["no|perhaps", "perhaps|yes"]]
+    cov, coef = ordinal.covariance, ordinal.coefficients
+    assert cov.thresholds is not None
+    assert coef.thresholds is not None
+    assert coef.thresholds_se is not None
+    assert table["stage1"].tolist() == cov.thresholds.tolist()
+    assert table["se2"].tolist() == coef.thresholds_se.tolist()
+    assert table["difference"].tolist() == pytest.approx((coef.thresholds - cov.thresholds).tolist())
+    # Half of the persons leave more open than all of them.
+    assert (coef.thresholds_se < table["se1"]).all()
+    assert np.isfinite(table["z"]).all()

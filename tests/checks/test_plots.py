@@ -38,11 +38,6 @@ METHODS = [
 NEED_DRAWS = {"plot_traces"}
 
 
-@pytest.fixture(scope="module")
-def comparison(rows_fit: TwoStages) -> Comparison:
-    return compare_stages(rows_fit.cov, rows_fit.coef, data=rows_fit.data)
-
-
 def drawn(figure: Figure) -> Figure:
     """Rendering finds what making the figure does not: bad labels, layouts that collapse (warnings are errors)."""
     figure.savefig(io.BytesIO(), format="png", dpi=60, bbox_inches="tight")
@@ -53,15 +48,15 @@ def panels(figure: Figure) -> Iterator[str]:
     return (axes.get_title(loc="left") for axes in figure.axes if axes.get_visible())
 
 
-def test_every_plot_is_a_method_with_a_title(comparison: Comparison) -> None:
-    methods = [name for name in dir(comparison) if name.startswith("plot_")]
+def test_every_plot_is_a_method_with_a_title(sound: Comparison) -> None:
+    methods = [name for name in dir(sound) if name.startswith("plot_")]
     assert methods == METHODS
-    assert all(getattr(comparison, name).__doc__ for name in methods)
+    assert all(getattr(sound, name).__doc__ for name in methods)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_plots_are_drawn(comparison: Comparison, method: str) -> None:
-    figure = drawn(getattr(comparison, method)())
+def test_plots_are_drawn(sound: Comparison, method: str) -> None:
+    figure = drawn(getattr(sound, method)())
     assert figure.axes
     assert (figure.get_gid() == MESSAGE) == (method in NEED_DRAWS)
     if method in NEED_DRAWS:
@@ -85,8 +80,8 @@ print("matplotlib.pyplot" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-def test_covariances_have_a_panel_an_entry(comparison: Comparison) -> None:
-    titles = list(panels(comparison.plot_covariances()))
+def test_covariances_have_a_panel_an_entry(sound: Comparison) -> None:
+    titles = list(panels(sound.plot_covariances()))
     assert titles == ["user: (Intercept)", "user: x", "user: (Intercept), x", "item: (Intercept)", "Residual"]
 
 
@@ -121,25 +116,25 @@ def many(levels: CoefficientLevels, n: int) -> CoefficientLevels:
 
 
 @pytest.mark.parametrize("n", [1, 3, 300_000])
-def test_few_and_many_levels(comparison: Comparison, n: int) -> None:
-    changed = replace(comparison, levels=tuple(many(levels, n) for levels in comparison.levels))
+def test_few_and_many_levels(sound: Comparison, n: int) -> None:
+    changed = replace(sound, levels=tuple(many(levels, n) for levels in sound.levels))
     stages = drawn(changed.plot_stages())
     drawn(changed.plot_shrinkage())
     # Points have a colour bar beside the panels, a density has none.
     assert len([axes for axes in stages.axes if axes.get_visible()]) == 3 + (n <= 2000)
 
 
-def test_nothing_to_draw_is_said(comparison: Comparison) -> None:
-    empty = tuple(replace(levels, table=levels.table.iloc[:0]) for levels in comparison.levels)
-    changed = replace(comparison, levels=empty)
+def test_nothing_to_draw_is_said(sound: Comparison) -> None:
+    empty = tuple(replace(levels, table=levels.table.iloc[:0]) for levels in sound.levels)
+    changed = replace(sound, levels=empty)
     for figure in (changed.plot_stages(), changed.plot_shrinkage()):
         assert len(drawn(figure).axes[0].texts) == 1
 
 
-def test_long_names_do_not_run_into_each_other(comparison: Comparison) -> None:
+def test_long_names_do_not_run_into_each_other(sound: Comparison) -> None:
     name = "a_feature_with_quite_a_long_name_indeed"
-    changed = comparison.covariances.assign(var1=name)
-    titles = list(panels(drawn(replace(comparison, covariances=changed).plot_covariances())))
+    changed = sound.covariances.assign(var1=name)
+    titles = list(panels(drawn(replace(sound, covariances=changed).plot_covariances())))
     assert max(map(len, titles)) <= 31
     assert titles[0] == "user: a_featur … ng_name_indeed"
 

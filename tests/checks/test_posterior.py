@@ -10,7 +10,7 @@ import pytest
 from two_stages import CHAINS, DRAWS, TwoStages, with_posterior
 
 from mixedfx.checks.compare import compare_stages
-from mixedfx.checks.posterior import diagnostics, divergences, entry_draws
+from mixedfx.checks.posterior import diagnostics, entry_draws
 
 ENTRIES = pd.DataFrame(
     {
@@ -73,13 +73,3 @@ def test_variances_from_draws_where_rows_are_not_known(rows_fit: TwoStages) -> N
         # sqrt(1 / (2 * 1200)) = 2 % Monte Carlo error of a standard deviation; 10 % is 5 of these.
         assert mine.table["sd1"].to_numpy() == pytest.approx(exact.table["sd1"].to_numpy(), rel=0.1)
     assert comparison.status == "ok", comparison.verdict
-
-
-def test_chains_that_disagree_are_named(rows_fit: TwoStages) -> None:
-    stages = with_posterior(rows_fit, apart=0.2, diverging=7)
-    comparison = compare_stages(stages.cov, stages.coef)
-    assert comparison.status == "fail"
-    assert "the chains disagree" in comparison.verdict
-    assert "7 divergent transitions" in comparison.verdict
-    assert "more draws" in comparison.verdict
-    assert divergences(stages.cov) == 7

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from standins import Stages, covariance_result
 
-from mixedfx.pipeline import sections
 from mixedfx.pipeline.config import Job
 from mixedfx.pipeline.report import Section, Table, facts_of, render, show, table_of, words
 from mixedfx.pipeline.runner import run_job
+from mixedfx.pipeline.sections.checks import checks
+from mixedfx.pipeline.sections.covariances import covariances
 from mixedfx.pipeline.steps import CheckOutcome
 
 HOSTILE = '<script>alert("x")</script> & </td>'
@@ -134,14 +135,14 @@ def test_statistics_become_words_and_nested_ones_are_left_out() -> None:
 
 def test_covariances_between_coefficients_get_their_column() -> None:
     result = covariance_result(10)
-    assert "with" not in sections.covariances(result).tables[0].columns
+    assert "with" not in covariances(result).tables[0].columns
 
 
 def test_covariances_of_all_methods_stand_side_by_side() -> None:
     result = covariance_result(10)
     table = result.standard_errors.assign(full=[0.6, np.nan, 1.1], se_full=[0.005, np.nan, 0.01])
     outcome = CheckOutcome("ok", "Fine.", pd.DataFrame(), pd.DataFrame(), table, "REML, 2 steps")
-    (shown,) = sections.covariances(result, outcome).tables
+    (shown,) = covariances(result, outcome).tables
     own = ("standard error", "90 % interval")
     assert shown.columns == (
         *("group", "coefficient", "stage 1 (REML)", *own),
@@ -151,12 +152,12 @@ def test_covariances_of_all_methods_stand_side_by_side() -> None:
     user = dict(enumerate(shown.rows[0]))
     assert (user[4], user[8]) == ("0.4836 to 0.5164", "0.5918 to 0.6082")
     assert shown.rows[1][6:] == ("", "", "")
-    assert "REML, 2 steps" in sections.covariances(result, outcome).text
+    assert "REML, 2 steps" in covariances(result, outcome).text
 
 
 def test_limits_say_where_a_value_is_in_order() -> None:
     found = {"statistic": "", "value": 0.99, "error": 0.01, "status": "ok", "says": "fine"}
     rows = [{**found, "expected": e, "threshold": t} for e, t in ((1.0, 0.1), (np.nan, 400.0), (1.0, np.nan))]
     outcome = CheckOutcome("ok", "Fine.", pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame())
-    (table,) = sections.checks(outcome).tables
+    (table,) = checks(outcome).tables
     assert [row[-1] for row in table.rows] == ["1 ± 0.1", "at least 400", "1"]
