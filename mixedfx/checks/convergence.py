@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +82,6 @@ def _boundary(cov: CovarianceResult) -> list[Finding]:
             says,
             value=float(len(cov.boundary)),
             expected=0.0,
-            threshold=1.0,
             remedy=BOUNDARY,
         )
     ]
@@ -100,10 +100,10 @@ def _chains(cov: CovarianceResult, table: pd.DataFrame, thresholds: Thresholds) 
     limits = thresholds.ess
     status = "fail" if ess < limits[1] else "warn" if ess < limits[0] else "ok"
     says = f"the smallest effective size of a covariance is {ess:.0f}"
-    findings.append(_chain(says, "smallest bulk effective size", status, ess, float("nan"), limits[0]))
+    findings.append(_chain(says, "smallest bulk effective size", status, ess, nan, limits[0]))
     count = divergences(cov)
     says = f"{count} divergent transitions" if count else "no divergent transitions"
-    findings.append(_chain(says, "divergent transitions", "warn" if count else "ok", float(count), 0.0, 1.0))
+    findings.append(_chain(says, "divergent transitions", "warn" if count else "ok", float(count), 0.0, nan))
     return findings
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mixedfx.checks.fisher_step import fisher_step
-from mixedfx.checks.full_likelihood import FullLikelihood
+from mixedfx.checks.full_likelihood import FullLikelihood, Reached
 from mixedfx.checks.shrinkage import Shrinkage, wrong_shrinkage
 from mixedfx.checks.thresholds import Thresholds
 from mixedfx.covariance.likelihood import entry_covariance, standard_error_table
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from mixedfx.covariance.result import CovarianceResult
 
 Floats = NDArray[np.float64]
-
-TOLERANCE = 0.005
-"""Steps end when the next one promises less log-likelihood than this: then each entry is within a tenth of a standard
-error of the optimum. Where the frozen covariances are near it, that is one step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,22 +90,23 @@ def full_data_estimate(
     likelihood = FullLikelihood.of(design, coef, reml=cov.method != "ml", dense=thresholds.max_coefficients)
     frozen = likelihood.at(coef.varcorr)
     if refined is None:
-        at, source, varcorr, errors = _refit(likelihood, frozen)
+        there, source, varcorr, errors = _refit(likelihood, frozen)
     else:
-        at = likelihood.at(refined.varcorr)
+        same = _same(refined.varcorr, coef.varcorr)
+        there = frozen if same else likelihood.at(refined.varcorr)
         source, varcorr, errors = "refined", refined.varcorr, refined.standard_errors
     sds = {factor: coef.ranef_sd(factor).to_numpy() for factor in coef.ranef}
-    changes = {f: _in_sds(at.b[f] - frozen.b[f], sd) for f, sd in sds.items()}
+    changes = {f: _in_sds(there.b[f] - frozen.b[f], sd) for f, sd in sds.items()}
     moves = {f: float(np.sqrt(np.mean(change**2))) for f, change in changes.items()}
     distance = None
     if coef.family == "gaussian" and len(coef.mixture.components) == 1:
         off = (_in_sds(coef.ranef[f].to_numpy() - frozen.b[f], sd) for f, sd in sds.items())
         distance = max(float(np.abs(values).max()) for values in off)
     shrinkage = {
-        t.name: wrong_shrinkage(frozen.b[t.name], at.b[t.name], t.grouping.counts(), t.names)
+        t.name: wrong_shrinkage(frozen.b[t.name], there.b[t.name], t.grouping.counts(), t.names)
         for t in design.predictors.terms
     }
-    return FullData(source, varcorr, errors, at.loglik - frozen.loglik, moves, distance, shrinkage)
+    return FullData(source, varcorr, errors, there.loglik - frozen.loglik, moves, distance, shrinkage)
 
 
 def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullData:
@@ -127,16 +124,21 @@ def _one_step(coef: CoefficientsResult, second: StageNormal, why: str) -> FullDa
     return FullData("one step from stage 2's modes", varcorr, frame, why=why)
 
 
-def _refit(likelihood: FullLikelihood, frozen: Any) -> tuple[Any, str, VarCorr, pd.DataFrame]:
-    optimum = likelihood.maximum(frozen, TOLERANCE)
-    space, has_sigma = frozen.problem.space, likelihood.gaussian
-    varcorr = space.varcorr(space.point(optimum.phi[: space.size]), has_sigma=has_sigma)
+def _refit(likelihood: FullLikelihood, frozen: Reached) -> tuple[Reached, str, VarCorr, pd.DataFrame]:
+    found = likelihood.maximum(frozen)
+    space, has_sigma = likelihood.problem.space, likelihood.gaussian
+    varcorr = space.varcorr(space.point(found.optimum.phi[: space.size]), has_sigma=has_sigma)
     n = space.size if has_sigma else space.size - 1
-    errors = standard_error_table(varcorr, entry_covariance(optimum, space)[:n, :n])
-    steps = f"{optimum.iterations} step{'' if optimum.iterations == 1 else 's'} from the frozen values"
-    if not optimum.iterations:
+    errors = standard_error_table(varcorr, entry_covariance(found.optimum, space)[:n, :n])
+    steps = f"{found.steps} step{'' if found.steps == 1 else 's'} from the frozen values"
+    if not found.steps:
         steps = "at its maximum already at the frozen values"
-    return optimum.at, f"{likelihood.name}, {steps}", varcorr, errors
+    return found, f"{likelihood.name}, {steps}", varcorr, errors
+
+
+def _same(one: VarCorr, other: VarCorr) -> bool:
+    first, second = one.to_frame(), other.to_frame()
+    return first.equals(second)
 
 
 def _in_sds(change: Floats, sd: Floats) -> Floats:

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixedfx.covariance.average_information import Optimum, maximise
 from mixedfx.covariance.gaussian import GaussianProblem
 from mixedfx.covariance.krylov.gaussian import KrylovProblem
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
+from mixedfx.covariance.krylov.sampled_inverse import COARSE
 from mixedfx.covariance.krylov.search import FIRST_PROBES, climb
 from mixedfx.covariance.parameters import Covariances
+from mixedfx.covariance.semidefinite import constrained_step
 from mixedfx.families import get_family
 
 if TYPE_CHECKING:
     from mixedfx.coefficients.result import CoefficientsResult
     from mixedfx.design import Design
     from mixedfx.varcorr import VarCorr
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 0.005
+"""Steps end when the next one promises less log-likelihood than this: then each entry is within a tenth of a standard
+error of the optimum. Where the frozen covariances are near it, that is one step."""
+TRUSTED = {True: 0.5, False: 0.05}
+"""Gaussian or not -> what the last step may promise to be taken without looking at the likelihood where it leads, which
+takes as long as the step itself where there are millions of rows. After steps by average information a tenth (gaussian;
+otherwise a third) of the way to the optimum is left: then less than `TOLERANCE` remains."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Covariances at which all rows were looked at.
+
+    Attributes
+    ----------
+    at
+        The likelihood there, or near: other families are at stage 2's fixed effects.
+    loglik
+        Its value, fixed effects and thresholds at their best.
+    b
+        Conditional modes, factor -> (J, q).
+    """
+
+    at: Any
+    loglik: float
+    b: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(Reached):
+    """The maximum.
+
+    Attributes
+    ----------
+    optimum
+        Parameters, and information about them.
+    steps
+        From the frozen covariances.
+    """
+
+    optimum: Optimum[Any]
+    steps: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,38 +91,52 @@ class FullLikelihood:
     @classmethod
     def of(cls, design: Design, coef: CoefficientsResult, *, reml: bool, dense: int) -> FullLikelihood:
         """Dense for gaussian models with up to `dense` coefficients beside the largest factor's."""
+        probes: dict[str, Any] = {"probes": FIRST_PROBES, "seed": 0, "accuracy": COARSE}
         if coef.family != "gaussian":
-            family = get_family(coef.family)
-            problem = KrylovLaplaceProblem.of(design, family, probes=FIRST_PROBES, seed=0)
+            problem = KrylovLaplaceProblem.of(design, get_family(coef.family), **probes)
             return cls(problem, coef, "Laplace's likelihood")
         layout = coef.mixture.components[0].normal.elimination.operator.layout
         name = "REML" if reml else "ML"
         if layout.beta_start <= dense:
             return cls(GaussianProblem.of(design, reml=reml), coef, name)
-        return cls(KrylovProblem.of(design, reml=reml, probes=FIRST_PROBES, seed=0), coef, name)
+        return cls(KrylovProblem.of(design, reml=reml, **probes), coef, name)
 
     @property
     def gaussian(self) -> bool:
         return self.coef.family == "gaussian"
 
-    def at(self, varcorr: VarCorr) -> Any:
+    def at(self, varcorr: VarCorr) -> Reached:
         """The likelihood at some covariances, fixed effects and thresholds at their best."""
         point = self.problem.space.from_varcorr(varcorr)
         if self.gaussian:
-            return self.problem.at(point)
-        alpha = np.zeros(0) if self.coef.thresholds is None else self.coef.thresholds.to_numpy(dtype=float)
-        beta = self.coef.fixef.to_numpy(dtype=float)
-        problem, space = self.problem, self.problem.space
-        held = range(len(space.entries))
-        return climb(
-            lambda: problem.at(Covariances(point.matrices, 1.0), beta, alpha),
-            space,
-            with_sigma=False,
-            held=held,
-        ).at
+            at = self.problem.at(point)
+            return Reached(at, at.loglik, at.b)
+        coef, space = self.coef, self.problem.space
+        alpha = np.zeros(0) if coef.thresholds is None else coef.thresholds.to_numpy(dtype=float)
+        beta = coef.fixef.to_numpy(dtype=float)
+        modes = {factor: b.to_numpy(dtype=float) for factor, b in coef.ranef.items()}
+        found = self._climbed(
+            self.problem.at(Covariances(point.matrices, 1.0), beta, alpha, modes),
+            held=range(len(space.entries)),
+        )
+        return Reached(found.optimum.at, found.loglik, found.b)
 
-    def maximum(self, start: Any, tol: float) -> Optimum[Any]:
-        """From a point on, until a further step promises less than `tol`."""
+    def maximum(self, start: Reached) -> Maximum:
+        """From a point on, to within a tenth of a standard error."""
         if isinstance(self.problem, GaussianProblem):
-            return maximise(start, self.problem.space, tol=tol)
-        return climb(lambda: start, self.problem.space, with_sigma=self.gaussian, tol=tol)
+            optimum = maximise(start.at, self.problem.space, tol=TOLERANCE)
+            return Maximum(optimum.at, optimum.at.loglik, optimum.at.b, optimum, optimum.iterations)
+        return self._climbed(start.at)
+
+    def _climbed(self, start: Any, held: range = range(0)) -> Maximum:
+        """From a point on, entries `held` kept; the last step is trusted."""
+        space, gaussian = self.problem.space, self.gaussian
+        found = climb(lambda: start, space, with_sigma=gaussian, tol=TRUSTED[gaussian], held=held)
+        at, steps, loglik = found.at, found.iterations, found.at.loglik
+        if not found.converged or found.predicted_gain <= TOLERANCE:
+            return Maximum(at, loglik, at.b, found, steps)
+        last = constrained_step(
+            space, found.phi, found.gradient, found.information, with_sigma=gaussian, held=held
+        )
+        ended = replace(found, phi=last.phi)
+        return Maximum(at, loglik + last.predicted_gain, at.modes_at(last.phi), ended, steps + 1)

@@ -38,6 +38,8 @@ REFINED = "log score - that with the covariances of all rows"
 
 SAME = 1e-6
 """Log score a row that is none."""
+SHOWN = 5e-4
+"""Less is shown as 0.000: no reason to call one prediction better than another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +190,8 @@ def _against_rivals(held_out: HeldOut, thresholds: Thresholds) -> list[Finding]:
         if name not in held_out.gains:
             continue
         gain, error = held_out.gains[name]
-        worse = bool(norm.cdf(gain / max(error, 1e-12)) < thresholds.warn_rate / len(RIVALS)) and gain < -1e-6
-        how = "worse than" if worse else "better than" if gain > error else "as well as"
+        worse = bool(norm.cdf(gain / max(error, 1e-12)) < thresholds.warn_rate / len(RIVALS)) and gain < -SAME
+        how = "worse than" if worse else "better than" if gain > max(error, SHOWN) else "as well as"
         says = f"stage 2 predicts held-out rows {how} {rival} ({gain:+z.3f} in log score a row)"
         status: Status = "warn" if worse else "ok"
         findings.append(

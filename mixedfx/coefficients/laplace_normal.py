@@ -32,6 +32,8 @@ DRAWS_AT_ONCE = 16
 MOST_DRAWS = 512
 """Behind conditional covariances otherwise, if fewer are not as exact as is wanted."""
 SOLVE_TOL = 1e-8
+SAMPLED_TOL = 1e-4
+"""Of draws that variances are estimated from: far below what chance does to them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,18 @@ class LaplaceNormal:
             for name, values in lambdas.by_factor(lambdas.times(solution)).items():
                 random.setdefault(name, []).append(values)
         return np.concatenate(fixed, axis=1), {k: np.concatenate(v, axis=2) for k, v in random.items()}
+
+    @one_blas()
+    def rest_draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
+        """Like `draws`, but for the eliminated factor E[b | all else] at a draw of all else.
+
+        What is left out is N(0, M_j) for each of its levels, independent of all that is here.
+        """
+        layout, lambdas = self.elimination.operator.layout, self.elimination.lambdas
+        x = self._system.solve(self.elimination.reduce(self._noise(n, rng)), tol=SAMPLED_TOL).x
+        # Without noise of their own.
+        solution = self.elimination.recover(Parts(np.zeros((1, 1, 1)), x), x)
+        return x[layout.beta_start :], lambdas.by_factor(lambdas.times(solution))
 
     def _draw(self, columns: int, rng: np.random.Generator) -> Parts:
         return self._solve(self._noise(columns, rng))

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from mixedfx.coefficients.component import Component, Mixture
 from mixedfx.coefficients.dense_variance import dense_variance, has_dense_variance
-from mixedfx.coefficients.laplace_normal import DRAWS_AT_ONCE
+from mixedfx.coefficients.sampled_variance import sampled_variance
 from mixedfx.errors import DataError, SettingError
 from mixedfx.families import Family
 from mixedfx.formula.spec import DesignSpec
@@ -21,16 +21,13 @@ from mixedfx.row_chunks import row_chunks
 
 Floats = NDArray[np.float64]
 
-DRAWS = 256
+SOLVED = 256
 """Up to this number of rows, each row's standard error is solved for exactly. Beyond, they come from one dense matrix
-where it can be had (`mixedfx.coefficients.dense_variance`), else from so many draws, which cost as many solves."""
+where it can be had (`mixedfx.coefficients.dense_variance`), else in part from draws
+(`mixedfx.coefficients.sampled_variance`)."""
 ROWS_AT_ONCE = 16
 PREDICTED_AT_ONCE = 2**20
 """Rows encoded together: enough that what is set up for each batch does not count."""
-
-
-DRAWN_FOR_AT_ONCE = 2**14
-"""Rows for which a batch of draws is evaluated together: their draws fit into a processor's cache."""
 
 
 def predict_rows(spec: DesignSpec, mixture: Mixture, frame: pd.DataFrame, new_levels: str) -> Floats:
@@ -59,15 +56,15 @@ def linear_predictor(mixture: Mixture, predictors: Predictors) -> Floats:
 
 def linear_predictor_variance(mixture: Mixture, predictors: Predictors) -> Floats:
     """Variance of eta given the data, shape (N,): of beta, of the levels' coefficients, and Sigma for new levels."""
-    exact = [_exact_variance(c, predictors) for c in mixture.components]
-    variances = [variance for variance in exact if variance is not None]
-    if len(variances) == len(exact):
-        within = np.mean(variances, axis=0)
-        between = np.var([predictors.eta(c.beta, dict(c.b)) for c in mixture.components], axis=0)
-        variance = within + between
+    components = mixture.components
+    if predictors.n_rows <= SOLVED:
+        within = np.mean([_solved_variance(c, predictors) for c in components], axis=0)
+    elif all(has_dense_variance(c.normal) for c in components):
+        within = np.mean([dense_variance(c.normal, predictors) for c in components], axis=0)
     else:
-        variance = _variance_from_draws(mixture, predictors)
-    return variance + np.mean([_new_level_variance(c, predictors) for c in mixture.components], axis=0)
+        within = sampled_variance(components, predictors)
+    between = np.var([predictors.eta(c.beta, dict(c.b)) for c in components], axis=0)
+    return within + between + np.mean([_new_level_variance(c, predictors) for c in components], axis=0)
 
 
 def check_new_levels(new_levels: str) -> None:
@@ -116,15 +113,6 @@ def with_interval(
     return pd.DataFrame(columns, index=index)
 
 
-def _exact_variance(component: Component, predictors: Predictors) -> Floats | None:
-    """Variance of eta around one mode; None where it would be dearer than draws."""
-    if predictors.n_rows <= DRAWS:
-        return _solved_variance(component, predictors)
-    if has_dense_variance(component.normal):
-        return dense_variance(component.normal, predictors)
-    return None
-
-
 def _solved_variance(component: Component, predictors: Predictors) -> Floats:
     out = np.empty(predictors.n_rows)
     for first in range(0, predictors.n_rows, ROWS_AT_ONCE):
@@ -151,31 +139,6 @@ def _as_columns(component: Component, predictors: Predictors, rows: NDArray[np.i
             rest[at, m[known][:, None]] = z
     rest[layout.beta_start : layout.alpha_start] = predictors.X()[rows].T
     return Parts(e, rest)
-
-
-def _variance_from_draws(mixture: Mixture, predictors: Predictors) -> Floats:
-    rng = np.random.default_rng(0)
-    mean_beta = mixture.beta()
-    mean_b = {term.name: mixture.b(term.name) for term in predictors.terms}
-    total = np.zeros(predictors.n_rows)
-    for first in range(0, DRAWS, DRAWS_AT_ONCE):
-        fixed, random = mixture.draws(DRAWS, rng, batch=slice(first, first + DRAWS_AT_ONCE))
-        beta = fixed[: len(mean_beta)] - mean_beta[:, None]
-        b = {name: values - mean_b[name][:, :, None] for name, values in random.items()}
-        for rows in row_chunks(predictors.n_rows, DRAWN_FOR_AT_ONCE):
-            total[rows] += _squares(predictors.slice(rows), beta, b)
-    return total / DRAWS
-
-
-def _squares(predictors: Predictors, beta: Floats, b: dict[str, Floats]) -> Floats:
-    """Sum over the draws, the last axis of `beta` and `b`, of eta^2, shape (N,)."""
-    eta = predictors.X() @ beta
-    for term in predictors.terms:
-        codes = term.grouping.codes
-        z = predictors.z(term) * (codes >= 0)[:, None]
-        for a in range(term.q):
-            eta += z[:, a, None] * b[term.name][codes, a]
-    return np.einsum("rm,rm->r", eta, eta)
 
 
 def _new_level_variance(component: Component, predictors: Predictors) -> Floats:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.response import Border
-from mixedfx.linalg.lambdas import Lambdas, inverse_factor
+from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.operator import Parts, RowOperator
 from mixedfx.linalg.random_parts import inner, joined
 
@@ -98,13 +98,11 @@ class Derivatives:
 
     def followed(self, b: Parts, moved: Floats, lambdas: Lambdas) -> Parts | None:
         """u where the parameters have `moved`, to first order, from b here; None if a covariance there is singular."""
-        factors = (lambdas.e, *lambdas.rest)
-        inverses = [inverse for inverse in map(inverse_factor, factors) if inverse is not None]
-        if len(inverses) < len(factors):
-            return None
-        e, *rest = inverses
-        there = Parts(b.e + (self.b.e @ moved)[:, :, None], b.rest + (self.b.rest @ moved)[:, None])
-        return Lambdas(lambdas.layout, e, tuple(rest)).times(there)
+        return lambdas.solved(self.moved(b, moved))
+
+    def moved(self, b: Parts, by: Floats) -> Parts:
+        """The mode `b` where the parameters have moved by so much, to first order."""
+        return Parts(b.e + (self.b.e @ by)[:, :, None], b.rest + (self.b.rest @ by)[:, None])
 
 
 def mode_starts(

@@ -63,6 +63,13 @@ class Lambdas:
         """Lambda' b."""
         return Parts(self.e_transpose_times(b.e), self.rest_transpose_times(b.rest))
 
+    def solved(self, b: Parts) -> Parts | None:
+        """u with Lambda u = b; None where a factor's Lambda is singular."""
+        inverses = [inverse for inverse in map(inverse_factor, (self.e, *self.rest)) if inverse is not None]
+        if len(inverses) <= len(self.rest):
+            return None
+        return Lambdas(self.layout, inverses[0], tuple(inverses[1:])).times(b)
+
     def rest_sandwich(self, H: Floats) -> Floats:
         """Lambda_o H Lambda_o' for a full matrix H over the rest without thresholds, in place."""
         for block, factor in zip(self.layout.rest, self.rest, strict=True):

@@ -68,6 +68,11 @@ class ProbeSigns:
                 own[:, c] = 2.0 * np.random.default_rng(child).integers(0, 2, n, dtype=np.int8) - 1.0
         return cls(signs[0], signs[1], False)
 
+    @classmethod
+    def none(cls, n: int) -> ProbeSigns:
+        """No probes."""
+        return cls(np.zeros((n, 0)), np.zeros((n, 0)), False)
+
     @property
     def count(self) -> int:
         """m."""

@@ -183,7 +183,8 @@ def test_without_a_dense_matrix_the_estimate_is_the_same(rows_fit: TwoStages) ->
     off = (sampled.varcorr.to_frame()["vcov"] - dense.varcorr.to_frame()["vcov"]).abs()
     assert (off < 0.1 * dense.standard_errors["se"]).all()
     assert sampled.loglik_gain == pytest.approx(dense.loglik_gain, abs=0.2)
-    assert sampled.distance == pytest.approx(0, abs=1e-6)
+    # Linear systems are solved to 1e-6 there, of the levels' whole modes; it is judged from 0.01 on.
+    assert sampled.distance == pytest.approx(0, abs=1e-4)
 
 
 def test_other_families_by_laplace() -> None:

@@ -133,7 +133,7 @@ def test_intervals_of_many_rows_are_exact_too(kind: str, monkeypatch: pytest.Mon
     rows = m.data.head(30).copy()
     rows.iloc[3, rows.columns.get_loc("h")] = 2000
     solved = fit.predict(rows, type="link", interval=0.9)
-    monkeypatch.setattr("mixedfx.coefficients.predict.DRAWS", 0)
+    monkeypatch.setattr("mixedfx.coefficients.predict.SOLVED", 0)
     monkeypatch.setattr("mixedfx.coefficients.dense_variance.ROWS_AT_ONCE", 7)
     monkeypatch.setattr("mixedfx.coefficients.dense_variance.COLUMNS_AT_ONCE", 3)
     # Solves stop at a relative error of 1e-8.
@@ -144,7 +144,7 @@ def test_intervals_without_any_other_coefficients(monkeypatch: pytest.MonkeyPatc
     data = pd.DataFrame({"y": [1.0, 2.0, 4.0], "g": [1, 1, 2]})
     table = {"grp": ["g", "Residual"], "var1": ["(Intercept)", None], "var2": None, "vcov": [2.0, 0.5]}
     fit = mfx.estimate_coefficients("y ~ 0 + (1 | g)", data, mfx.VarCorr.from_frame(pd.DataFrame(table)))
-    monkeypatch.setattr("mixedfx.coefficients.predict.DRAWS", 0)
+    monkeypatch.setattr("mixedfx.coefficients.predict.SOLVED", 0)
     interval = fit.predict(data, interval=0.9)
     # (1/2 + n / 0.5)^-1 for n = 2 and n = 1 rows.
     half = norm.ppf(0.95) * np.sqrt([1 / 4.5, 1 / 4.5, 1 / 2.5])
@@ -154,7 +154,7 @@ def test_intervals_without_any_other_coefficients(monkeypatch: pytest.MonkeyPatc
 def test_intervals_of_many_rows_come_from_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     m, fit = fitted("crossed", "bernoulli")
     exact = fit.predict(m.data, type="link", interval=0.9)
-    monkeypatch.setattr("mixedfx.coefficients.predict.DRAWS", 64)
+    monkeypatch.setattr("mixedfx.coefficients.predict.SOLVED", 64)
     monkeypatch.setattr("mixedfx.coefficients.dense_variance.DENSE_LIMIT", 0)
     drawn = fit.predict(m.data, type="link", interval=0.9)
     ratio = (drawn["upper"] - drawn["fit"]) / (exact["upper"] - exact["fit"])

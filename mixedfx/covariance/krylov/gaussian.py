@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.covariance.entry_columns import entry_columns
-from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
+from mixedfx.covariance.krylov.sampled_inverse import FINE, Accuracy, SampledInverse
 from mixedfx.covariance.least_squares import least_squares
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.design import Design
@@ -55,6 +55,10 @@ class KrylovProblem:
         Of the probes, for the reduced system's coefficients.
     n_rows, log_weights
         N, and sum log w.
+    reml
+        The restricted likelihood, or the full one.
+    accuracy
+        Of the solutions.
     """
 
     operator: RowOperator
@@ -69,9 +73,12 @@ class KrylovProblem:
     n_rows: int
     log_weights: float
     reml: bool
+    accuracy: Accuracy
 
     @classmethod
-    def of(cls, design: Design, *, reml: bool, probes: int, seed: int) -> KrylovProblem:
+    def of(
+        cls, design: Design, *, reml: bool, probes: int, seed: int, accuracy: Accuracy = FINE
+    ) -> KrylovProblem:
         """Sort the rows, and form the products with y and X."""
         operator = row_operator(arrange(design.predictors.random_alone()))
         layout = operator.layout
@@ -93,6 +100,7 @@ class KrylovProblem:
             n_rows=design.n_rows,
             log_weights=float(np.log(weights).sum()),
             reml=reml,
+            accuracy=accuracy,
         )
 
     @property
@@ -103,6 +111,10 @@ class KrylovProblem:
         """The likelihood at a point by other probes."""
         signs = ProbeSigns.of(self.layout.n_rest, probes, seed, n_rows=self.n_rows)
         return replace(self, signs=signs).at(other.point)
+
+    def without_probes(self) -> KrylovProblem:
+        """For points of which only the modes are wanted: a solution with 1 + p columns."""
+        return replace(self, signs=ProbeSigns.none(self.layout.n_rest))
 
     @property
     def p(self) -> int:
@@ -140,7 +152,9 @@ class KrylovPoint:
     def _inverse(self) -> SampledInverse:
         """Probes of H, and its solutions for Lambda'Z'W[y X]."""
         rhs = self.elimination.lambdas.transpose_times(self.problem.products)
-        return SampledInverse.of(self.elimination, self._system, self.problem.signs, rhs)
+        return SampledInverse.of(
+            self.elimination, self._system, self.problem.signs, rhs, self.problem.accuracy
+        )
 
     @cached_property
     def _of_rows(self) -> tuple[Parts, Floats]:
@@ -200,6 +214,10 @@ class KrylovPoint:
         e = solved.e[:, :, 0] - solved.e[:, :, 1:] @ beta
         own = Parts(e[:, :, None], solved.rest[:, :1] - solved.rest[:, 1:] @ beta[:, None])
         return {name: b[:, :, 0] for name, b in self.elimination.lambdas.by_factor(own).items()}
+
+    def modes_at(self, vector: Floats) -> dict[str, Floats]:
+        """Conditional modes at other parameters, factor -> (J, q)."""
+        return self.problem.without_probes().at(self.problem.space.point(vector)).b
 
     @property
     def logdets(self) -> Floats:
@@ -274,7 +292,7 @@ class KrylovPoint:
         weighted[:n, n] = weighted[n, :n] = inner(a, own)[:, 0] / sigma2
         weighted[n, n] = self._squares / sigma2**2
         rhs = lambdas.transpose_times(h)
-        tol = EXACT if problem.signs.complete else SAMPLED
+        tol = problem.accuracy.exact if problem.signs.complete else problem.accuracy.sampled
         x = self._system.solve(elimination.reduce(rhs), tol=tol).x
         solved = elimination.recover(rhs, x)
         left = weighted - inner(rhs, solved)

@@ -11,6 +11,7 @@ the leverages h_r come from the probes as the traces do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from mixedfx.covariance.derivatives import Derivatives, mode_starts
 from mixedfx.covariance.entry_columns import entry_columns
 from mixedfx.covariance.krylov.mode import Mode, SortedRows, find_mode
-from mixedfx.covariance.krylov.sampled_inverse import EXACT, SAMPLED, SampledInverse
+from mixedfx.covariance.krylov.sampled_inverse import FINE, Accuracy, SampledInverse
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 from mixedfx.covariance.response import Response
 from mixedfx.design import Design
@@ -29,6 +30,7 @@ from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.intercept_operator import row_operator
+from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import Parts
@@ -50,15 +52,20 @@ class KrylovLaplaceProblem:
         Sorted responses.
     signs
         Of the probes, for the reduced system's coefficients.
+    accuracy
+        Of the solutions and the modes.
     """
 
     rows: SortedRows
     space: ParameterSpace
     response: Response
     signs: ProbeSigns
+    accuracy: Accuracy
 
     @classmethod
-    def of(cls, design: Design, family: Family, *, probes: int, seed: int) -> KrylovLaplaceProblem:
+    def of(
+        cls, design: Design, family: Family, *, probes: int, seed: int, accuracy: Accuracy = FINE
+    ) -> KrylovLaplaceProblem:
         operator = row_operator(arrange(design.predictors.random_alone()))
         order, predictors = operator.layout.order, design.predictors
         rows = SortedRows(
@@ -68,7 +75,8 @@ class KrylovLaplaceProblem:
             predictors.offset[order] if predictors.has_offset else predictors.offset,
         )
         signs = ProbeSigns.of(operator.layout.n_rest, probes, seed, n_rows=design.n_rows)
-        return cls(rows, ParameterSpace.of(predictors.terms), Response.of(design, family, order), signs)
+        space, response = ParameterSpace.of(predictors.terms), Response.of(design, family, order)
+        return cls(rows, space, response, signs, accuracy)
 
     @property
     def layout(self) -> RowLayout:
@@ -84,12 +92,28 @@ class KrylovLaplaceProblem:
         signs = ProbeSigns.of(self.layout.n_rest, probes, seed, n_rows=self.layout.n_rows)
         return replace(other, problem=replace(self, signs=signs))
 
-    def at(self, point: Covariances, beta: Floats, alpha: Floats) -> KrylovLaplacePoint:
-        """The likelihood at a point; the inner iterations start from u = 0."""
+    def at(
+        self, point: Covariances, beta: Floats, alpha: Floats, b: Mapping[str, Floats] | None = None
+    ) -> KrylovLaplacePoint:
+        """The likelihood at a point; the inner iterations start from `b` (factor -> (J, q)), or from 0."""
+        lambdas = self.space.lambdas(self.layout, point)
+        u = None if b is None else self._in_u(b, lambdas)
+        if u is None:
+            layout = self.layout
+            u = Parts(np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.n_rest, 1)))
+        return KrylovLaplacePoint(self, point, self.mode(lambdas, u, beta, alpha))
+
+    def mode(self, lambdas: Lambdas, u: Parts, beta: Floats, alpha: Floats) -> Mode:
+        """The inner mode, from `u`."""
+        return find_mode(self.rows, lambdas, self.response, u, beta, alpha, settled=self.accuracy.settled)
+
+    def _in_u(self, b: Mapping[str, Floats], lambdas: Lambdas) -> Parts | None:
+        """Lambda^-1 b, one column; None where a covariance is singular."""
         layout = self.layout
-        u = Parts(np.zeros((layout.n_levels, layout.q, 1)), np.zeros((layout.n_rest, 1)))
-        mode = find_mode(self.rows, self.space.lambdas(layout, point), self.response, u, beta, alpha)
-        return KrylovLaplacePoint(self, point, mode)
+        rest = np.zeros((layout.n_rest, 1))
+        for block in layout.rest:
+            rest[block.slice, 0] = b[block.name].ravel()
+        return lambdas.solved(Parts(b[layout.eliminated.name][:, :, None].copy(), rest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,15 +160,15 @@ class KrylovLaplacePoint:
         known, here = vars(self).get("_derivatives"), self.mode.elimination.lambdas
         for start in mode_starts(known, self.mode.u, here, vector - self.vector, lambdas):
             with suppress(ConvergenceError):
-                mode = find_mode(problem.rows, lambdas, problem.response, start, beta, alpha)
-                return KrylovLaplacePoint(problem, point, mode)
+                return KrylovLaplacePoint(problem, point, problem.mode(lambdas, start, beta, alpha))
         return replace(self, point=point, failed=True)
 
     @cached_property
     def _inverse(self) -> SampledInverse:
         layout, mode = self.problem.layout, self.mode
         nothing = Parts(np.zeros((layout.n_levels, layout.q, 0)), np.zeros((layout.n_rest, 0)))
-        return SampledInverse.of(mode.elimination, mode.system, self.problem.signs, nothing)
+        signs, accuracy = self.problem.signs, self.problem.accuracy
+        return SampledInverse.of(mode.elimination, mode.system, signs, nothing, accuracy)
 
     @property
     def logdets(self) -> Floats:
@@ -171,9 +195,15 @@ class KrylovLaplacePoint:
         lambdas = self.mode.elimination.lambdas
         return {k: v[:, :, 0] for k, v in lambdas.by_factor(lambdas.times(self.mode.u)).items()}
 
+    def modes_at(self, vector: Floats) -> dict[str, Floats]:
+        """Conditional modes at other parameters, to first order, factor -> (J, q)."""
+        lambdas = self.mode.elimination.lambdas
+        there = self._derivatives.moved(lambdas.times(self.mode.u), vector - self.vector)
+        return {name: b[:, :, 0] for name, b in lambdas.by_factor(there).items()}
+
     @cached_property
     def _derivatives(self) -> Derivatives:
-        rows, mode = self.problem.rows, self.mode
+        rows, mode, accuracy = self.problem.rows, self.mode, self.problem.accuracy
         return Derivatives.of(
             rows.operator,
             rows.X,
@@ -181,7 +211,9 @@ class KrylovLaplacePoint:
             mode.border,
             entry_columns(self.problem.space, self.problem.layout, self.level_scores),
             gram=mode.elimination.gram,
-            solve=partial(mode.solve, tol=EXACT if self.problem.signs.complete else SAMPLED),
+            solve=partial(
+                mode.solve, tol=accuracy.exact if self.problem.signs.complete else accuracy.sampled
+            ),
         )
 
     @cached_property
@@ -226,7 +258,7 @@ class KrylovLaplacePoint:
         problem, mode, sums = self.problem, self.mode, self._leverage_sums
         space, border, lambdas = problem.space, mode.border, mode.elimination.lambdas
         pull = Parts(sums.e.mean(axis=2, keepdims=True), sums.rest.mean(axis=1, keepdims=True))
-        taken = mode.solve(pull, tol=EXACT)
+        taken = mode.solve(pull, tol=problem.accuracy.exact)
         image = mode.elimination.gram(taken)
         left = lambdas.by_factor(Parts(pull.e - image.e, pull.rest - image.rest))
         matrices, fixed = self._scores

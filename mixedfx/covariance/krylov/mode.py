@@ -23,8 +23,6 @@ from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 
 Floats = NDArray[np.float64]
 
-SETTLED = 1e-12
-"""Squared Newton decrement at which the mode is found: differences of gradients want more than the likelihood does."""
 NEAR = 0.01
 """Squared decrement below which the weights change too little to form the preconditioner's blocks again."""
 MAX_STEPS = 100
@@ -98,9 +96,16 @@ class Mode:
 
 
 def find_mode(
-    rows: SortedRows, lambdas: Lambdas, response: Response, u: Parts, beta: Floats, alpha: Floats
+    rows: SortedRows,
+    lambdas: Lambdas,
+    response: Response,
+    u: Parts,
+    beta: Floats,
+    alpha: Floats,
+    *,
+    settled: float,
 ) -> Mode:
-    """From `u`, with step halving.
+    """From `u`, with step halving, until the squared Newton decrement is `settled` or less.
 
     Raises
     ------
@@ -124,7 +129,7 @@ def find_mode(
         reduced = elimination.reduce(r)
         known = float(np.vdot(r.e, elimination.A_inverse @ r.e))
         decrement2 = known + float(system.energy(reduced)[0])
-        if decrement2 <= SETTLED:
+        if decrement2 <= settled:
             return Mode(
                 u=u,
                 beta=beta,

@@ -19,10 +19,31 @@ from mixedfx.linalg.reduced import ReducedSystem
 
 Floats = NDArray[np.float64]
 
-EXACT = 1e-9
-"""Relative accuracy of solutions that the likelihood needs."""
-SAMPLED = 1e-5
-"""Of the probes' and of average information's."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How exactly linear systems are solved, and modes found.
+
+    Attributes
+    ----------
+    exact
+        Relative error of solutions that the likelihood needs.
+    sampled
+        Of the probes' and of average information's.
+    settled
+        Squared Newton decrement at which an inner mode is found.
+    """
+
+    exact: float
+    sampled: float
+    settled: float
+
+
+FINE = Accuracy(exact=1e-9, sampled=1e-5, settled=1e-12)
+"""For estimates; differences of gradients want more of a mode than the likelihood does."""
+COARSE = Accuracy(exact=1e-6, sampled=1e-3, settled=1e-6)
+"""For a test of covariances on all rows: far below a tenth of a standard error."""
 FEW = 48
 """Up to so many coefficients a remaining factor's traces are solved for, level by level, instead of sampled."""
 
@@ -53,7 +74,12 @@ class SampledInverse:
 
     @classmethod
     def of(
-        cls, elimination: Elimination, system: ReducedSystem, signs: ProbeSigns, rhs: Parts
+        cls,
+        elimination: Elimination,
+        system: ReducedSystem,
+        signs: ProbeSigns,
+        rhs: Parts,
+        accuracy: Accuracy,
     ) -> SampledInverse:
         """For signs of the reduced system's coefficients and right-hand sides in u."""
         operator, probes = elimination.operator, Probes.of(system, signs)
@@ -72,7 +98,10 @@ class SampledInverse:
             np.hstack([start, np.zeros_like(probes.residual)]),
             np.hstack([residual, probes.residual]),
             system.energy(np.hstack([known, probes.residual])),
-            tol=np.repeat([EXACT, SAMPLED, EXACT if signs.complete else SAMPLED], [n, k, m]),
+            tol=np.repeat(
+                [accuracy.exact, accuracy.sampled, accuracy.exact if signs.complete else accuracy.sampled],
+                [n, k, m],
+            ),
         )
         exact, first = {}, 0
         for block in small:

@@ -35,12 +35,12 @@ def levels(outcome: CheckOutcome) -> Section:
     frame = outcome.levels
     shown = pd.DataFrame(
         {
+            "in words": frame["says"],  # first, so that a phone shows it
             "factor": frame["factor"],
             "level": frame["level"].astype(str),
             "coefficient": frame["coefficient"],
             "estimate": frame["mode"].map("{:.3f}".format),
             "rows": frame["rows"].map(show),
-            "in words": frame["says"],
         }
     )
     return Section("levels", "Levels that stand out", text, tables=(table_of(shown),))

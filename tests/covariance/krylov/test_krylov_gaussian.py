@@ -12,27 +12,22 @@ import pytest
 from problems import FORMULAS, Model, model
 
 from mixedfx.covariance.gaussian import GaussianProblem
-from mixedfx.covariance.krylov import gaussian, sampled_inverse
+from mixedfx.covariance.krylov import sampled_inverse
 from mixedfx.covariance.krylov.gaussian import KrylovProblem
+from mixedfx.covariance.krylov.sampled_inverse import Accuracy
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.design import Design
 from mixedfx.linalg import probes as probing
 from mixedfx.linalg.probes import ProbeSigns
 
 KINDS = sorted(FORMULAS)
-
-
-@pytest.fixture(autouse=True)
-def _sampled_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sampled_inverse, gaussian):
-        monkeypatch.setattr(module, "SAMPLED", 1e-13)
-    monkeypatch.setattr(sampled_inverse, "EXACT", 1e-13)
+TO_THE_END = Accuracy(exact=1e-13, sampled=1e-13, settled=0.0)
 
 
 def problems(m: Model, reml: bool) -> tuple[KrylovProblem, GaussianProblem]:
     weights = np.random.default_rng(1).uniform(0.5, 2.0, m.design.n_rows)
     design = Design(m.design.y, weights, m.design.predictors, m.design.spec)
-    krylov = KrylovProblem.of(design, reml=reml, probes=2, seed=0)
+    krylov = KrylovProblem.of(design, reml=reml, probes=2, seed=0, accuracy=TO_THE_END)
     complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0, n_rows=1)
     assert complete.complete
     return replace(krylov, signs=complete), GaussianProblem.of(design, reml=reml)

@@ -9,28 +9,27 @@ import pytest
 from problems import FORMULAS, Model, model
 
 from mixedfx.covariance.derivatives import Derivatives
-from mixedfx.covariance.krylov import laplace, mode, sampled_inverse
+from mixedfx.covariance.krylov import sampled_inverse
 from mixedfx.covariance.krylov.laplace import KrylovLaplaceProblem
+from mixedfx.covariance.krylov.sampled_inverse import Accuracy
 from mixedfx.covariance.laplace import LaplaceProblem
 from mixedfx.covariance.parameters import Covariances
 from mixedfx.families import get_family
 from mixedfx.linalg.operator import Parts
 from mixedfx.linalg.probes import ProbeSigns
 
+TO_THE_END = Accuracy(exact=1e-9, sampled=1e-13, settled=1e-20)
 FAMILIES = ["bernoulli", "binomial", "poisson", "cumulative"]
 
 
 @pytest.fixture(autouse=True)
-def _to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mode, "SETTLED", 1e-20)
+def _sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampled_inverse, "FEW", 0)
-    for module in (sampled_inverse, laplace):
-        monkeypatch.setattr(module, "SAMPLED", 1e-13)
 
 
 def problems(m: Model, family: str) -> tuple[KrylovLaplaceProblem, LaplaceProblem]:
     chosen = get_family(family)
-    krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0)
+    krylov = KrylovLaplaceProblem.of(m.design, chosen, probes=2, seed=0, accuracy=TO_THE_END)
     complete = ProbeSigns.of(krylov.layout.n_rest, 1000, seed=0, n_rows=1)
     return replace(krylov, signs=complete), LaplaceProblem.of(m.design, chosen)
 
