@@ -31,8 +31,11 @@ TOLERANCE = 0.005
 error of the optimum. Where the frozen covariances are near it, that is one step."""
 TRUSTED = {True: 0.5, False: 0.05}
 """Gaussian or not -> what the last step may promise to be taken without looking at the likelihood where it leads, which
-takes as long as the step itself where there are millions of rows. After steps by average information a tenth (gaussian;
-otherwise a third) of the way to the optimum is left: then less than `TOLERANCE` remains."""
+takes as long as the step itself. Steps by average information leave a tenth (gaussian; otherwise a third) of the way to
+the optimum: then less than `TOLERANCE`."""
+SHORT = 0.01
+"""A step that changes no covariance by more, relative to the standard deviations, is trusted as well: of millions of
+rows it may promise much, but what it leaves is far below what any check looks at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +131,16 @@ class FullLikelihood:
             return Maximum(optimum.at, optimum.at.loglik, optimum.at.b, optimum, optimum.iterations)
         return self._climbed(start.at)
 
+    def _short(self, phi: Floats, target: Floats) -> bool:
+        space = self.problem.space
+        pairs = zip(space.point(phi[: space.size]).matrices, space.point(target[: space.size]).matrices, strict=True)
+        return all((np.abs(T - S) <= SHORT * _scale(S)).all() for S, T in pairs)
+
     def _climbed(self, start: Any, held: range = range(0)) -> Maximum:
         """From a point on, entries `held` kept; the last step is trusted."""
         space, gaussian = self.problem.space, self.gaussian
-        found = climb(lambda: start, space, with_sigma=gaussian, tol=TRUSTED[gaussian], held=held)
+        near = None if held else self._short
+        found = climb(lambda: start, space, with_sigma=gaussian, tol=TRUSTED[gaussian], near=near, held=held)
         at, steps, loglik = found.at, found.iterations, found.at.loglik
         if not found.converged or found.predicted_gain <= TOLERANCE:
             return Maximum(at, loglik, at.b, found, steps)
@@ -140,3 +149,9 @@ class FullLikelihood:
         )
         ended = replace(found, phi=last.phi)
         return Maximum(at, loglik + last.predicted_gain, at.modes_at(last.phi), ended, steps + 1)
+
+
+def _scale(S: Floats) -> Floats:
+    """Products of the standard deviations, shape (q, q)."""
+    sd = np.sqrt(np.diag(S))
+    return np.outer(sd, sd)

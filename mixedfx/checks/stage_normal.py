@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+SOLVE_TOL = 1e-5
+"""Relative error of covariances with a mean over levels: of these a level's variance takes a small part."""
+
 
 @dataclass(frozen=True, eq=False)
 class StageNormal:
@@ -120,7 +123,7 @@ class StageNormal:
         else:
             block = next(b for b in layout.rest if b.name == factor)
             d.rest[block.slice] = combinations.reshape(-1, m)
-        return self.normal.elimination.lambdas.by_factor(self.normal.covariances(d))[factor]
+        return self.normal.elimination.lambdas.by_factor(self.normal.covariances(d, tol=SOLVE_TOL))[factor]
 
 
 def stage_two_normal(coef: CoefficientsResult) -> StageNormal:

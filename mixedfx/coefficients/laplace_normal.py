@@ -10,6 +10,7 @@ estimated from draws. "Fixed" are beta and, for the cumulative family, the thres
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +32,8 @@ DENSE_LIMIT = 5000
 DRAWS_AT_ONCE = 16
 MOST_DRAWS = 512
 """Behind conditional covariances otherwise, if fewer are not as exact as is wanted."""
+FIRST_DRAWS = 4
+"""Often enough where each level has few rows, as in the largest data, or very many."""
 SOLVE_TOL = 1e-8
 SAMPLED_TOL = 1e-4
 """Of draws that variances are estimated from: far below what chance does to them."""
@@ -80,9 +83,9 @@ class LaplaceNormal:
         V_fixed, G = self._fixed
         return own + G[factor] @ V_fixed @ np.swapaxes(G[factor], 1, 2)
 
-    def covariances(self, d: Parts) -> Parts:
-        """Covariances of all coefficients (in b) with the combination in each column of `d`."""
-        return self.elimination.lambdas.times(self._solve(self.elimination.lambdas.transpose_times(d)))
+    def covariances(self, d: Parts, *, tol: float = SOLVE_TOL) -> Parts:
+        """Covariances of all coefficients (in b) with the combination in each column of `d`, to a relative `tol`."""
+        return self.elimination.lambdas.times(self._solve(self.elimination.lambdas.transpose_times(d), tol))
 
     def variances(self, d: Parts) -> Floats:
         """d'C^-1 d for every column of `d` (in b), shape (m,)."""
@@ -134,9 +137,9 @@ class LaplaceNormal:
         white_rest[layout.alpha_start :] = root @ rng.standard_normal((layout.n_thresholds, columns))
         return Parts(in_u.e + white_e, in_u.rest + white_rest)
 
-    def _solve(self, rhs: Parts) -> Parts:
+    def _solve(self, rhs: Parts, tol: float = SOLVE_TOL) -> Parts:
         """H^-1 rhs in u."""
-        solution = self._system.solve(self.elimination.reduce(rhs), tol=SOLVE_TOL)
+        solution = self._system.solve(self.elimination.reduce(rhs), tol=tol)
         return self.elimination.recover(rhs, solution.x)
 
     @cached_property
@@ -157,5 +160,14 @@ class LaplaceNormal:
 
     def _conditional_from_draws(self) -> dict[str, Floats]:
         rng = np.random.default_rng(0)
-        noise = (self._noise(DRAWS_AT_ONCE, rng) for _ in range(MOST_DRAWS // DRAWS_AT_ONCE))
+        noise = (self._noise(columns, rng) for columns in batches(MOST_DRAWS))
         return sampled_covariances(self._system, self.elimination, self._fixed[1], noise)
+
+
+def batches(most: int) -> Iterator[int]:
+    """Numbers of draws to make one after the other until they are enough: few at first, `most` in all."""
+    made, size = 0, FIRST_DRAWS
+    while made < most:
+        yield min(size, most - made)
+        made += size
+        size = min(made, DRAWS_AT_ONCE)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.coefficients.component import Component
-from mixedfx.coefficients.laplace_normal import DRAWS_AT_ONCE
+from mixedfx.coefficients.laplace_normal import batches
 from mixedfx.predictors import Predictors
 from mixedfx.row_chunks import row_chunks
 
@@ -36,10 +36,10 @@ def sampled_variance(components: Sequence[Component], predictors: Predictors) ->
     Levels coded -1 contribute nothing. The draws are the same at every call.
     """
     rng = np.random.default_rng(0)
-    columns = max(1, DRAWS_AT_ONCE // len(components))
     known = np.mean([_known(component, predictors) for component in components], axis=0)
-    squares, draws = np.zeros(predictors.n_rows), 0
-    while True:
+    squares, draws, variance = np.zeros(predictors.n_rows), 0, known
+    for batch in batches(MOST_DRAWS):
+        columns = -(-batch // len(components))
         for component in components:
             fixed, random = component.normal.rest_draws(columns, rng)
             beta = fixed[: len(component.beta)]
@@ -47,8 +47,9 @@ def sampled_variance(components: Sequence[Component], predictors: Predictors) ->
                 squares[rows] += _squares(predictors.slice(rows), beta, random)
         draws += columns * len(components)
         variance = known + squares / draws
-        if draws >= MOST_DRAWS or _error(squares / draws, variance, draws) <= ACCURACY:
-            return variance
+        if _error(squares / draws, variance, draws) <= ACCURACY:
+            break
+    return variance
 
 
 def _known(component: Component, predictors: Predictors) -> Floats:

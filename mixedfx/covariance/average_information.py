@@ -84,9 +84,11 @@ def maximise[P: LikelihoodPoint](
     noise: Callable[[P], Callable[[Floats], float]] | None = None,
     memory: int = 1,
     tol: float = 1e-10,
+    near: Callable[[Floats, Floats], bool] | None = None,
     max_iterations: int = 100,
 ) -> Optimum[P]:
-    """Step until the predicted gain in log-likelihood is below `tol`.
+    """Step until the predicted gain in log-likelihood is below `tol`, or `near` says that here is near enough to where
+    the next step leads.
 
     sigma^2 is kept where `with_sigma` is False, and so are the entries `held` (see `constrained_step`).
     `refuse` sees every further point before its likelihood is computed, and may raise an error. `noise` says of a point
@@ -121,7 +123,7 @@ def maximise[P: LikelihoodPoint](
                 "step %d: loglik %.6f, predicted gain %.3g", iteration, here.loglik, step.predicted_gain
             )
             # A clearly negative promise is no optimum: rounding has spoilt the score.
-            converged = abs(step.predicted_gain) <= tol
+            converged = abs(step.predicted_gain) <= tol or (near is not None and near(phi, step.phi))
             there = None
             if not converged and iteration < max_iterations and (iteration < CRAWL or ascended):
                 # Rounding of the log-likelihood itself hides gains below this; the step is then taken on trust.

@@ -97,6 +97,7 @@ def climb[P: (KrylovPoint, KrylovLaplacePoint)](
     *,
     with_sigma: bool,
     tol: float | None = None,
+    near: Callable[[Floats, Floats], bool] | None = None,
     held: Sequence[int] = (),
     refuse: Callable[[Floats], None] | None = None,
 ) -> Optimum[P]:
@@ -115,4 +116,5 @@ def climb[P: (KrylovPoint, KrylovLaplacePoint)](
         noise=None if complete else _noise,
         memory=1 if with_sigma else MEMORY,
         tol=(COMPLETE_TOLERANCE if complete else TOLERANCE) if tol is None else tol,
+        near=near,
     )
