@@ -1,4 +1,4 @@
-"""Benchmarks: `run`, `list`, `table`; studies: `coverage`, `refinement`, `subsampling`, `sbc`, `agreement`.
+"""Benchmarks: `run`, `list`, `table`; studies: `coverage`, `refinement`, `report`, `subsampling`, `sbc`, `agreement`.
 
 From the repository's root.
 """
@@ -145,6 +145,34 @@ def refinement_study(
         # After every family: what is done is kept if a later one is interrupted.
         pd.DataFrame(rows).to_csv(folder / "refinement.csv", index=False, float_format="%.7g")
         write_config(folder, config)
+    say(f"Written to {folder}")
+
+
+@app.command("report")
+def report_study(
+    families: Annotated[str, typer.Option(help="Comma-separated.")] = "gaussian,bernoulli",
+    share: Annotated[float, typer.Option(min=1e-3, max=1, help="Of 5,000,000 rows and 10^6 users.")] = 1.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads and cores.")] = 2,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "report",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """Time comparison, plots and report of jobs with a million users, and write results/NAME."""
+    pin_cores(threads)
+    from benchmarks.report import reports
+
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"share": share, "threads": threads, "commit": git_commit(), "machine": describe_machine()}
+    config["load_before"] = load_average()
+    rows = []
+    for row in reports(share, tuple(families.split(","))):
+        rows.append(asdict(row))
+        say(
+            f"{row.family:10}{row.model:11}{row.check_seconds:7.1f} s + page {row.page_seconds:.1f} s "
+            f"{row.megabytes:6.2f} MB {row.peak_gib:5.2f} GiB  {row.status}"
+        )
+        pd.DataFrame(rows).to_csv(folder / "report.csv", index=False, float_format="%.4g")
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
     say(f"Written to {folder}")
 
 

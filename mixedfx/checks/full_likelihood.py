@@ -118,37 +118,40 @@ class FullLikelihood:
         alpha = np.zeros(0) if coef.thresholds is None else coef.thresholds.to_numpy(dtype=float)
         beta = coef.fixef.to_numpy(dtype=float)
         modes = {factor: b.to_numpy(dtype=float) for factor, b in coef.ranef.items()}
-        found = self._climbed(
-            self.problem.at(Covariances(point.matrices, 1.0), beta, alpha, modes),
+        at = self.problem.at(Covariances(point.matrices, 1.0), beta, alpha, modes)
+        # Stage 2's fixed effects are near the best ones: one step to them, on trust.
+        own = at.vector
+        step = constrained_step(
+            space,
+            own,
+            at.gradient(),
+            at.average_information(),
+            with_sigma=False,
             held=range(len(space.entries)),
         )
-        return Reached(found.optimum.at, found.loglik, found.b)
+        return Reached(at, at.loglik + step.predicted_gain, at.modes_at(step.phi))
 
     def maximum(self, start: Reached) -> Maximum:
-        """From a point on, to within a tenth of a standard error."""
-        if isinstance(self.problem, GaussianProblem):
-            optimum = maximise(start.at, self.problem.space, tol=TOLERANCE)
-            return Maximum(optimum.at, optimum.at.loglik, optimum.at.b, optimum, optimum.iterations)
-        return self._climbed(start.at)
-
-    def _short(self, phi: Floats, target: Floats) -> bool:
-        space = self.problem.space
-        pairs = zip(space.point(phi[: space.size]).matrices, space.point(target[: space.size]).matrices, strict=True)
-        return all((np.abs(T - S) <= SHORT * _scale(S)).all() for S, T in pairs)
-
-    def _climbed(self, start: Any, held: range = range(0)) -> Maximum:
-        """From a point on, entries `held` kept; the last step is trusted."""
+        """From a point on, to within a tenth of a standard error; the last step is trusted."""
         space, gaussian = self.problem.space, self.gaussian
-        near = None if held else self._short
-        found = climb(lambda: start, space, with_sigma=gaussian, tol=TRUSTED[gaussian], near=near, held=held)
+        if isinstance(self.problem, GaussianProblem):
+            optimum = maximise(start.at, space, tol=TOLERANCE)
+            return Maximum(optimum.at, optimum.at.loglik, optimum.at.b, optimum, optimum.iterations)
+        found = climb(lambda: start.at, space, with_sigma=gaussian, tol=TRUSTED[gaussian], near=self._short)
         at, steps, loglik = found.at, found.iterations, found.at.loglik
         if not found.converged or found.predicted_gain <= TOLERANCE:
+            if not steps:
+                return Maximum(at, start.loglik, start.b, found, 0)
             return Maximum(at, loglik, at.b, found, steps)
-        last = constrained_step(
-            space, found.phi, found.gradient, found.information, with_sigma=gaussian, held=held
-        )
+        last = constrained_step(space, found.phi, found.gradient, found.information, with_sigma=gaussian)
         ended = replace(found, phi=last.phi)
         return Maximum(at, loglik + last.predicted_gain, at.modes_at(last.phi), ended, steps + 1)
+
+    def _short(self, phi: Floats, target: Floats) -> bool:
+        size = self.problem.space.size
+        here, there = (self.problem.space.point(vector[:size]) for vector in (phi, target))
+        pairs = zip(here.matrices, there.matrices, strict=True)
+        return all((np.abs(T - S) <= SHORT * _scale(S)).all() for S, T in pairs)
 
 
 def _scale(S: Floats) -> Floats:
