@@ -22,7 +22,7 @@ MODELS = {
 }
 FAMILIES = ("gaussian", "bernoulli")
 HOLDOUT = 0.01
-SAMPLE = 8000
+SAMPLE = 20_000
 """Rows of stage 1."""
 
 
@@ -106,7 +106,9 @@ def _report(family: str, model: str, share: float) -> Reported:
 def _simulate(family: str, model: str, share: float) -> pd.DataFrame:
     """Every user has a row at least; items are skewed."""
     rng = np.random.default_rng(0)
-    n, users, items = (max(round(share * size), least) for size, least in ((ROWS, 500), (USERS, 60), (ITEMS, 40)))
+    n, users, items = (
+        max(round(share * size), least) for size, least in ((ROWS, 500), (USERS, 60), (ITEMS, 40))
+    )
     user = np.concatenate([np.arange(users), rng.integers(0, users, n - users)]).astype(np.int32)
     weights = np.arange(1.0, items + 1) ** -0.7
     item = rng.choice(items, n, p=weights / weights.sum()).astype(np.int32)

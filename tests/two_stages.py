@@ -30,9 +30,7 @@ ROWS = [
 ]
 COLUMNS = ["grp", "var1", "var2", "vcov"]
 TRUTH = {
-    "gaussian": VarCorr.from_frame(
-        pd.DataFrame([*ROWS, ("Residual", None, None, 1.0)], columns=COLUMNS)
-    ),
+    "gaussian": VarCorr.from_frame(pd.DataFrame([*ROWS, ("Residual", None, None, 1.0)], columns=COLUMNS)),
     "bernoulli": VarCorr.from_frame(pd.DataFrame(ROWS, columns=COLUMNS).assign(vcov=lambda f: 2 * f["vcov"])),
 }
 """What a row says of its levels is less where it is a yes or a no."""
@@ -111,7 +109,9 @@ def posterior_of(stages: TwoStages, *, apart: float = 0.0, diverging: int = 0) -
 
     cov, rng = stages.cov, np.random.default_rng(0)
     rows = stages.data.iloc[cov.rows]
-    drawn = estimate_coefficients(cov.formula, rows, cov, family=cov.family).draws(CHAINS * DRAWS, seed=1)["posterior"]
+    drawn = estimate_coefficients(cov.formula, rows, cov, family=cov.family).draws(CHAINS * DRAWS, seed=1)[
+        "posterior"
+    ]
     variables, dims, coords = {}, {}, {}
     chain = apart * np.arange(CHAINS)[:, None, None, None]
     for factor in cov.varcorr.factors:

@@ -1,4 +1,4 @@
-"""Variances of the linear predictor of many rows from few draws: what is known exactly of each row is not left to chance.
+"""Variances of the linear predictor of many rows from few draws: what is known exactly is not left to chance.
 
 With e the eliminated factor, and all else given, its level j has the covariance M_j. A row with the coefficients z_r of
 that level, and w_r of the rest, has

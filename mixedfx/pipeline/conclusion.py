@@ -11,7 +11,6 @@ from mixedfx.pipeline.results import RunResults
 from mixedfx.varcorr import RESIDUAL
 
 
-
 def conclusion(results: RunResults) -> str:
     """Covariances, numbers of coefficients, agreement of the stages, verdict, and where the report is."""
     lines = [*_covariances(results), *_coefficients(results), *_verdict(results)]

@@ -117,7 +117,7 @@ def _show_column(column: pd.Series) -> list[str]:
         return [show(value) for value in values]
     decimals = min(max(3 - math.floor(math.log10(min(sizes))), 0), 6)
     fixed = [isinstance(value, float) and math.isfinite(value) for value in values]
-    return [f"{v:,.{decimals}f}" if f else show(v) for v, f in zip(values, fixed, strict=True)]
+    return [f"{v:z,.{decimals}f}" if f else show(v) for v, f in zip(values, fixed, strict=True)]
 
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

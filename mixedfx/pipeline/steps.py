@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -242,8 +243,12 @@ def draw_plots(comparison: Comparison) -> tuple[Plot, ...]:
         if figure.get_gid() == MESSAGE:
             continue
         file = io.BytesIO()
-        # The software's name and version in the file would make equal pictures differ.
-        figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+        with (
+            warnings.catch_warnings()
+        ):  # labels in scripts that matplotlib's font lacks: tables have them in full
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+            # The software's name and version in the file would make equal pictures differ.
+            figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
         short, note = name.removeprefix("plot_"), " ".join(note.split())
         plots.append(Plot(short, title.rstrip("."), note, file.getvalue()))
     return tuple(plots)

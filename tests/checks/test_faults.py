@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from two_stages import FORMULA, TwoStages, permuted, problems, scaled, with_posterior, with_sigma
 

@@ -17,7 +17,8 @@ from two_stages import TwoStages, with_posterior
 from mixedfx.checks.compare import Comparison, compare_stages
 from mixedfx.checks.levels import PROBABILITIES, CoefficientLevels
 from mixedfx.checks.plots.pit import uniform_band
-from mixedfx.checks.plots.style import MESSAGE
+from mixedfx.checks.plots.style import MESSAGE, labels, named_ticks, title
+from mixedfx.checks.plots.style import panels as panels_of
 from mixedfx.coefficients.estimate import estimate_coefficients
 from mixedfx.covariance.learn import learn_covariance
 from mixedfx.varcorr import VarCorr
@@ -137,6 +138,19 @@ def test_long_names_do_not_run_into_each_other(sound: Comparison) -> None:
     titles = list(panels(drawn(replace(sound, covariances=changed).plot_covariances())))
     assert max(map(len, titles)) <= 31
     assert titles[0] == "user: a_featur … ng_name_indeed"
+
+
+def test_names_are_no_mathematics(sound: Comparison) -> None:
+    """matplotlib takes what stands between two dollars for a formula, and fails where it is none."""
+    names = [r"$\frac{$ a", "$5 to $10"]
+    figure, (panel,) = panels_of(1, 1, 3, 2)
+    named_ticks(panel.yaxis, [0, 1], names)
+    title(panel, names[0])
+    labels(panel, *names)
+    drawn(figure)
+    assert [label.get_text() for label in panel.get_yticklabels()] == names
+    table = sound.fixed_effects.set_axis(names)
+    drawn(replace(sound, fixed_effects=table).plot_fixed_effects())
 
 
 @pytest.fixture(scope="module", params=[3, 5_000], ids=["3 levels", "5,000 levels"])

@@ -197,9 +197,7 @@ def test_few_draws_are_enough_where_little_is_left_to_chance(monkeypatch: pytest
 def test_intervals_of_draws_of_sigma(monkeypatch: pytest.MonkeyPatch) -> None:
     m, fit = fitted("crossed", "gaussian")
     frame = fit.varcorr.to_frame()
-    several = [
-        mfx.VarCorr.from_frame(frame.assign(vcov=times * frame["vcov"])) for times in (0.8, 1.0, 1.3)
-    ]
+    several = [mfx.VarCorr.from_frame(frame.assign(vcov=times * frame["vcov"])) for times in (0.8, 1.0, 1.3)]
     mixed = mfx.estimate_coefficients(fit.formula, m.data, several)
     exact = mixed.predict(m.data, interval=0.9)
     monkeypatch.setattr("mixedfx.coefficients.predict.SOLVED", 0)

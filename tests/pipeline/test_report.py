@@ -116,6 +116,7 @@ def test_a_column_of_similar_numbers_has_one_precision() -> None:
     assert [row[2] for row in table.rows] == ["3", "4", "5"]
     assert table.numeric == (True, True, True)
     assert table_of(pd.DataFrame({"x": ["4", "four"]})).numeric == (False,)
+    assert table_of(pd.DataFrame({"x": [-2e-8, 1e-8]})).rows == (("0.000000",), ("0.000000",))  # no -0
 
 
 def test_long_tables_are_cut_and_say_so() -> None:

@@ -14,6 +14,7 @@ from mixedfx.checks.plots.style import (
     STAGE1,
     STAGE2,
     labels,
+    named_ticks,
     panels,
     title,
 )
@@ -82,7 +83,7 @@ def _chains(axes: Axes, names: list[str], values: np.ndarray, limit: float, head
     at = np.arange(len(values))
     axes.plot(values, at, MARKER1, color=STAGE1, markeredgecolor=INK, markersize=5)
     axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set_yticks(at, names, fontsize=SMALL)
+    named_ticks(axes.yaxis, at, names)
     axes.set_ylim(len(values) - 0.5, -0.5)
     title(axes, f"stage 1: {heading}")
     labels(axes, f"{what} (line: limit)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import norm
 
-from mixedfx.checks.plots.style import GRID, INK, MARKER2, SMALL, STAGE2, labels, panels
+from mixedfx.checks.plots.style import GRID, INK, MARKER2, STAGE2, labels, named_ticks, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def plot_fixed_effects(comparison: Comparison) -> Figure:
     axes.barh(at, 2 * chance, left=-chance, height=0.6, color=GRID)
     axes.axvline(0.0, color=INK, linewidth=0.8)
     axes.plot(table["in_se"].to_numpy(), at, MARKER2, color=STAGE2, markeredgecolor=INK, markersize=6)
-    axes.set_yticks(at, list(table.index), fontsize=SMALL)
+    named_ticks(axes.yaxis, at, list(table.index))
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.use_sticky_edges = False  # else bars that reach furthest would touch the frame
     axes.autoscale(axis="x")

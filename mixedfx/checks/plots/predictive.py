@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedfx.checks.plots.style import GRID, INK, MARKER2, SMALL, STAGE2, labels, message, panels, title
+from mixedfx.checks.plots.style import (
+    GRID,
+    INK,
+    MARKER2,
+    SMALL,
+    STAGE2,
+    labels,
+    message,
+    named_ticks,
+    panels,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +56,7 @@ def _categories(axes: Axes, found: Predictive) -> None:
     )
     axes.plot(at, table["observed"], MARKER2, color=STAGE2, markeredgecolor=INK, markersize=7, zorder=3)
     names = [str(label).replace(" or more", "+") for label in table["at"]]
-    axes.set_xticks(at, names, fontsize=SMALL)
+    named_ticks(axes.xaxis, at, names)
     if len(names) > MOST_NAMED or max(map(len, names)) * len(names) > MOST_LETTERS:
         axes.tick_params(axis="x", labelrotation=45)
     axes.set_ylim(bottom=0)

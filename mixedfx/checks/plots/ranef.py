@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mixedfx.checks.plots.style import GRID, INK, MARKER2, SMALL, STAGE2, labels, panels, title
+from mixedfx.checks.plots.style import GRID, INK, MARKER2, STAGE2, labels, named_ticks, panels, title
 from mixedfx.checks.stage_normal import StageNormal, stage_two_normal
 from mixedfx.frames import column
 
@@ -84,9 +84,8 @@ def _named(axes: Axes, modes: pd.Series, half: pd.Series, reach: float) -> None:
     for end in (-reach, reach):
         axes.axvline(end, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     names = [str(level) for level in ordered.index]
-    axes.set_yticks(
-        at, [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names], fontsize=SMALL
-    )
+    short = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
+    named_ticks(axes.yaxis, at, short)
     axes.set_ylim(-0.7, len(at) - 0.3)
     labels(axes, "conditional mode")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, a dark and a light one: they differ in lightness as much as in hue. Shapes differ as well.
@@ -73,10 +76,15 @@ def title(axes: Axes, text: str) -> None:
     if len(text) > LONGEST_TITLE:
         half = LONGEST_TITLE // 2 - 1
         text = f"{text[:half]} … {text[-half:]}"
-    axes.set_title(text, fontsize=NORMAL, loc="left", color=INK)
+    axes.set_title(text, fontsize=NORMAL, loc="left", color=INK, parse_math=False)
 
 
 def labels(axes: Axes, x: str = "", y: str = "") -> None:
     """Labels of the axes."""
-    axes.set_xlabel(x, fontsize=SMALL, color=INK)
-    axes.set_ylabel(y, fontsize=SMALL, color=INK)
+    axes.set_xlabel(x, fontsize=SMALL, color=INK, parse_math=False)
+    axes.set_ylabel(y, fontsize=SMALL, color=INK, parse_math=False)
+
+
+def named_ticks(axis: Axis, at: Sequence[float] | NDArray[np.integer], names: Sequence[str]) -> None:
+    """Ticks with names from the data, where dollars are no mathematics."""
+    axis.set_ticks(at, list(names), fontsize=SMALL, parse_math=False)

@@ -20,7 +20,6 @@ from mixedfx.linalg.reduced import ReducedSystem
 Floats = NDArray[np.float64]
 
 
-
 @dataclass(frozen=True)
 class Accuracy:
     """How exactly linear systems are solved, and modes found.
