@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-SOLVE_TOL = 1e-5
+SOLVE_TOL = 1e-6
 """Relative error of covariances with a mean over levels: of these a level's variance takes a small part."""
 
 
