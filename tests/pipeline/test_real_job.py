@@ -95,10 +95,10 @@ def test_refined_covariances_are_stage_twos(job: Job, data: pd.DataFrame, tmp_pa
         results.refined.varcorr.to_frame()["vcov"].to_numpy()
     )
     assert "Covariances, refined on all rows" in results.report.read_text(encoding="utf-8")
-    again = run_job(refining, tmp_path / "run", resume=True)
+    again = run_job(refining, tmp_path / "run", until="coefficients", resume=True)
     assert again.manifest.steps["refine"].reused
     finer = parse_job({**job.model_dump(exclude_none=True), "refine": {"accuracy": 0.005}})
-    steps = run_job(finer, tmp_path / "run", resume=True).manifest.steps
+    steps = run_job(finer, tmp_path / "run", until="refine", resume=True).manifest.steps
     assert steps["covariance"].reused
     assert not steps["refine"].reused
 
@@ -119,7 +119,7 @@ def test_replicates_of_a_planned_size(job: Job, data: pd.DataFrame, tmp_path: Pa
     assert all(draw.n_levels["user"] < 60 for draw in results.draws)
     rows = [fit.rows for fit in covariance.replicates]
     assert all(np.array_equal(draw.rows, own) for draw, own in zip(results.draws, rows, strict=True))
-    again = run_job(parse_job(tables), tmp_path / "run", resume=True)
+    again = run_job(parse_job(tables), tmp_path / "run", until="covariance", resume=True)
     assert again.manifest.steps["subsample"].reused
     assert [len(draw.rows) for draw in again.draws] == [len(draw.rows) for draw in results.draws]
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -140,5 +140,5 @@ def test_stage_one_of_a_job_reads_its_sample_alone(
     monkeypatch.setattr(steps, "read_columns", counted)
     run_job(job, tmp_path / "run", until="covariance")
     assert not whole
-    run_job(job, tmp_path / "run", resume=True)
+    run_job(job, tmp_path / "run", until="coefficients", resume=True)
     assert len(whole) == 1
