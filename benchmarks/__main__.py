@@ -172,7 +172,7 @@ def report_study(
             f"{row.megabytes:6.2f} MB {row.peak_gib:5.2f} GiB  {row.status}"
         )
         pd.DataFrame(rows).to_csv(folder / "report.csv", index=False, float_format="%.4g")
-        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        write_config(folder, config)
     say(f"Written to {folder}")
 
 
