@@ -1,43 +1,38 @@
-"""Run NUTS chains: compiled once, each chain on a thread of its own, in short blocks of draws."""
+"""Run NUTS chains, each on a thread of its own: warm-up together, then draws."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from numpy.typing import NDArray
-from numpyro.infer.hmc import hmc
-from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 
-from mixedfx.covariance.mixed_model import ModelData, ModelSpec, mixed_model
+from mixedfx.covariance.mixed_model import ModelData, ModelSpec
+from mixedfx.covariance.nuts_program import (
+    BLOCK,
+    STATISTICS,
+    Programs,
+    Sites,
+    Tuning,
+    nuts_programs,
+    retuned,
+    shapes,
+)
+from mixedfx.covariance.warmup import Moments, agree, pooled_inverse_mass, windows
 from mixedfx.linalg.threads import usable_cores
 from mixedfx.posterior_diagnostics import FEWEST_DRAWS
 from mixedfx.progress import Report
 
 Floats = NDArray[np.float64]
 
-BLOCK = 50
-"""Iterations between two looks at progress and interruption; the draws of a block are all that JAX keeps."""
-
-TARGET_ACCEPTANCE = 0.8
 FIRST_STEP = 0.25
-FIRST_ENERGY = 1e100
-
-
-class Programs(NamedTuple):
-    """Compiled code: start(position, inverse_mass, data, key) -> state; block(state, data, n) -> state, draws."""
-
-    start: Callable[..., Any]
-    block: Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +53,19 @@ class Chains:
         Site -> array (chains, draws, ...): beta, alpha, sigma, Sigma_<factor> (float64), b_<factor> (float32).
     statistics
         ArviZ's names of sample statistics -> array (chains, draws).
-    warmup_steps
-        Leapfrog steps of all warm-ups together.
-    compile_seconds, seconds
-        Time to compile (0 where the code was there already), and to sample, warm-up included.
+    warmup
+        Iterations of each chain's warm-up.
+    compile_seconds, warmup_seconds, seconds
+        Time to compile (0 where the code was there already), to warm up, and to sample, warm-up included.
     interrupted
         Whether Ctrl-C ended the run; the draws are those that every chain had by then.
     """
 
     draws: Mapping[str, NDArray[Any]]
     statistics: Mapping[str, NDArray[Any]]
-    warmup_steps: int
+    warmup: int
     compile_seconds: float
+    warmup_seconds: float
     seconds: float
     interrupted: bool = False
 
@@ -86,43 +82,36 @@ def run_chains(
 ) -> Chains:
     """Sample one chain from each start; the same seed gives the same draws however many threads there are.
 
-    Ctrl-C ends all chains after the block of draws they are at, and what every chain has is returned; before every
-    chain has `FEWEST_DRAWS` draws it is raised.
+    Warm-up takes at most `warmup` iterations (`mixedfx.covariance.warmup`). Ctrl-C ends all chains after the block of
+    draws they are at, and what every chain has is returned; before every chain has `FEWEST_DRAWS` draws it is raised.
 
     Must be called, like everything that makes `data`, where 64-bit JAX is enabled (``with jax.enable_x64(True)``).
     """
     began = time.perf_counter()
-    programs = _programs(spec, warmup, _shapes(starts[0]), _shapes(data))
+    sites = Sites.of(starts[0].position)
+    programs = nuts_programs(spec, sites, shapes(data))
     compiled = time.perf_counter()
-    keys = jax.random.split(jax.random.key(seed), len(starts))
     progress = _Progress(len(starts) * (warmup + draws))
-
-    def sample(chain: int) -> tuple[dict[str, Any], int]:
-        with jax.enable_x64(True):  # the setting belongs to a thread
-            return _sample(programs, data, starts[chain], keys[chain], warmup, draws, progress)
-
-    interrupted: KeyboardInterrupt | None = None
     with ThreadPoolExecutor(min(len(starts), usable_cores()), "mixedfx-nuts") as pool:
-        chains = [pool.submit(sample, c) for c in range(len(starts))]
-        try:
-            waiting = set(chains)
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                report("sampling", progress.done, progress.total, progress.note())
-                for chain in done:
-                    chain.result()
-        except KeyboardInterrupt as error:
-            interrupted = error
-        finally:
-            progress.stop.set()
-    results = [chain.result() for chain in chains]
-    length = min(len(next(iter(r[0].values()), ())) for r in results)
+        chains = _Chains(programs, data, sites, starts, seed, _Team(pool, progress, report))
+        spent = chains.warm_up(warmup)
+        warm = time.perf_counter()
+        progress.total -= len(starts) * (warmup - spent)
+        blocks, interrupted = chains.draw(draws)
+    length = min(sum(len(block["lp"]) for block in own) for own in blocks)
     if interrupted is not None and length < FEWEST_DRAWS:
         raise interrupted
-    stacked = {name: np.stack([r[0][name][:length] for r in results]) for name in results[0][0]}
+    joined = [_joined(own, length) for own in blocks]
+    stacked = {name: np.stack([own[name] for own in joined]) for name in joined[0]}
     statistics = {name: stacked.pop(name) for name in STATISTICS}
-    warmup_steps, seconds = sum(r[1] for r in results), time.perf_counter() - compiled
-    return Chains(stacked, statistics, warmup_steps, compiled - began, seconds, interrupted is not None)
+    ended = time.perf_counter()
+    return Chains(
+        stacked, statistics, spent, compiled - began, warm - compiled, ended - compiled, interrupted is not None
+    )
+
+
+def _joined(blocks: Sequence[Mapping[str, NDArray[Any]]], length: int) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([block[name] for block in blocks])[:length] for name in blocks[0]}
 
 
 class _Progress:
@@ -145,110 +134,114 @@ class _Progress:
             self.divergences += divergences
 
 
-def _sample(
-    programs: Programs,
-    data: ModelData,
-    start: Start,
-    key: jax.Array,
-    warmup: int,
-    draws: int,
-    progress: _Progress,
-) -> tuple[dict[str, Any], int]:
-    state = programs.start(*_jax(start), data, key)
-    kept: list[dict[str, Any]] = []
-    steps = 0
-    for phase, length in (("warmup", warmup), ("draws", draws)):
-        for first in range(0, length, BLOCK):
+@dataclass(frozen=True, eq=False)
+class _Team:
+    """Threads that do the same for every chain, while the main thread reports."""
+
+    pool: ThreadPoolExecutor
+    progress: _Progress
+    report: Report
+
+    def each[T](self, work: Callable[[int], T], n: int) -> tuple[list[T], KeyboardInterrupt | None]:
+        """``work(0)``, ..., ``work(n - 1)``; after Ctrl-C what they return when they have seen `progress.stop`."""
+
+        def one(c: int) -> T:
+            with jax.enable_x64(True):  # the setting belongs to a thread
+                return work(c)
+
+        jobs = [self.pool.submit(one, c) for c in range(n)]
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            waiting = set(jobs)
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                self.report("sampling", self.progress.done, self.progress.total, self.progress.note())
+                for job in done:
+                    job.result()
+        except KeyboardInterrupt as error:
+            interrupted = error
+            self.progress.stop.set()
+        except BaseException:
+            self.progress.stop.set()
+            raise
+        return [job.result() for job in jobs], interrupted
+
+
+class _Chains:
+    """The chains' states, and what they do together."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        data: ModelData,
+        sites: Sites,
+        starts: list[Start],
+        seed: int,
+        team: _Team,
+    ) -> None:
+        self.programs, self.data, self.team = programs, data, team
+        self.step = FIRST_STEP
+        self.inverse_mass = sites.vector(starts[0].inverse_mass)
+        keys = jax.random.split(jax.random.key(seed), len(starts))
+        mass, step = jnp.asarray(self.inverse_mass), jnp.asarray(self.step)
+        self.states = [
+            programs.start(jnp.asarray(sites.vector(start.position)), mass, step, data, key)
+            for start, key in zip(starts, keys, strict=True)
+        ]
+
+    def warm_up(self, most: int) -> int:
+        """Adapt until the chains agree; returns the iterations of each."""
+        spent, lengths = 0, windows(most)
+        for number, length in enumerate(lengths):
+            draws, moments, log_steps = self._window(length)
+            spent += length
+            arrived = number == len(lengths) - 1 or (number >= 3 and agree(draws))
+            if not arrived and number:
+                self.inverse_mass = pooled_inverse_mass(moments, self.inverse_mass)
+            self.step = float(np.exp(np.mean(log_steps)))
+            self.states = [retuned(state, self.inverse_mass, self.step) for state in self.states]
+            if arrived:
+                break
+        return spent
+
+    def draw(self, n: int) -> tuple[list[list[dict[str, NDArray[Any]]]], KeyboardInterrupt | None]:
+        """n draws of each chain, in blocks; fewer after Ctrl-C."""
+        results, interrupted = self.team.each(lambda c: self._run(c, n, adapting=False)[0], len(self.states))
+        return results, interrupted
+
+    def _window(self, n: int) -> tuple[list[Floats], list[Moments], list[float]]:
+        """Draws of what is compared, (chains, n) each; moments and log step size of each chain."""
+        results, interrupted = self.team.each(lambda c: self._run(c, n, adapting=True), len(self.states))
+        if interrupted is not None:
+            raise interrupted
+        names = [name for name in results[0][0][0] if name in ("lp", "sigma") or name.startswith("Sigma_")]
+        draws = []
+        for name in names:
+            own = np.array([np.concatenate([block[name] for block in blocks]) for blocks, _ in results])
+            columns = own.reshape(*own.shape[:2], -1)
+            # Entries that are 0 by structure do not move.
+            draws += [x for x in np.moveaxis(columns, 2, 0) if x.any()]
+        sums = [np.asarray(tuning.sums) / n for _, tuning in results]
+        moments = [Moments(z, z2 - z**2, g, g2 - g**2) for z, z2, g, g2 in sums]
+        return draws, moments, [float(tuning.averaging[1]) for _, tuning in results]
+
+    def _run(self, c: int, n: int, *, adapting: bool) -> tuple[list[dict[str, NDArray[Any]]], Tuning]:
+        """n iterations of one chain, in blocks."""
+        state, progress = self.states[c], self.team.progress
+        tuning = Tuning.fresh(np.log(self.step), len(self.inverse_mass))
+        blocks = []
+        for first in range(0, n, BLOCK):
             if progress.stop.is_set():
                 break
-            n = min(BLOCK, length - first)
-            state, out = programs.block(state, data, jnp.asarray(n))
-            block = {name: np.asarray(values)[:n] for name, values in out.items()}
-            if phase == "draws":
-                kept.append(block)
-            else:
-                steps += int(block["n_steps"].sum())
-            progress.add(n, int(block["diverging"].sum()) if phase == "draws" else 0)
-    return {name: np.concatenate([block[name] for block in kept]) for name in (kept or [{}])[0]}, steps
-
-
-STATISTICS = ("lp", "acceptance_rate", "step_size", "tree_depth", "n_steps", "diverging", "energy")
-
-
-@lru_cache(maxsize=8)
-def _programs(spec: ModelSpec, warmup: int, start_shapes: Any, data_shapes: Any) -> Programs:
-    """Trace and compile; kept, because a second run on a model of the same shape costs nothing then."""
-    potential = _potential(spec)
-    init, sample = hmc(potential_fn_gen=potential, algo="NUTS")
-
-    def start(position: Any, inverse_mass: Any, data: ModelData, key: jax.Array) -> Any:
-        # An energy that any other is below, and no gradient: the first transition leaves for whichever state it
-        # meets, and that has both. Computing them here would compile the gradient, the costliest part of the
-        # code, a second time.
-        unknown = ParamInfo(position, jnp.asarray(FIRST_ENERGY), jax.tree.map(jnp.zeros_like, position))
-        return init(
-            unknown,
-            num_warmup=warmup,
-            step_size=FIRST_STEP,
-            inverse_mass_matrix={(name,): values for name, values in inverse_mass.items()},
-            dense_mass=[],  # pyright: ignore[reportArgumentType]
-            target_accept_prob=TARGET_ACCEPTANCE,
-            model_args=(data,),
-            rng_key=key,
-        )
-
-    def emit(state: Any, data: ModelData) -> dict[str, Any]:
-        values = constrain_fn(mixed_model, (spec, data), {}, state.z, return_deterministic=True)
-        wanted = {
-            n: v for n, v in values.items() if n in ("beta", "alpha", "sigma") or n.startswith("Sigma_")
-        }
-        levels = {f"b_{t.name}": values[f"b_{t.name}"].astype(jnp.float32) for t in spec.terms}
-        depth = jnp.floor(jnp.log2(state.num_steps)).astype(jnp.int32) + 1
-        own = (-state.potential_energy, state.accept_prob, state.adapt_state.step_size, depth)
-        own = (*own, state.num_steps.astype(jnp.int32), state.diverging, state.energy)
-        return wanted | levels | dict(zip(STATISTICS, own, strict=True))
-
-    def block(state: Any, data: ModelData, n: jax.Array) -> Any:
-        shapes = jax.eval_shape(emit, state, data)
-        buffer = {name: jnp.zeros((BLOCK, *s.shape), s.dtype) for name, s in shapes.items()}
-
-        def step(i: Any, carry: Any) -> Any:
-            state, out = carry
-            state = sample(state, (data,), {})
-            new = emit(state, data)
-            return state, {name: out[name].at[i].set(new[name]) for name in out}
-
-        return lax.fori_loop(0, n, step, (state, buffer))
-
-    position, inverse_mass = _structs(start_shapes)
-    data = _structs(data_shapes)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    started = jax.jit(start).lower(position, inverse_mass, data, key)
-    state = jax.eval_shape(start, position, inverse_mass, data, key)
-    count = jax.ShapeDtypeStruct((), jnp.asarray(0).dtype)
-    return Programs(started.compile(), jax.jit(block).lower(state, data, count).compile())
-
-
-def _potential(spec: ModelSpec) -> Callable[[ModelData], Callable[[Any], jax.Array]]:
-    def of(data: ModelData) -> Callable[[Any], jax.Array]:
-        return lambda z: jnp.asarray(potential_energy(mixed_model, (spec, data), {}, z))
-
-    return of
-
-
-def _jax(start: Start) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    return (
-        {name: jnp.asarray(values) for name, values in start.position.items()},
-        {name: jnp.asarray(values) for name, values in start.inverse_mass.items()},
-    )
-
-
-def _shapes(tree: Any) -> Any:
-    """A hashable description of a tree of arrays."""
-    leaves, structure = jax.tree.flatten(_jax(tree) if isinstance(tree, Start) else tree)
-    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-
-
-def _structs(shapes: Any) -> Any:
-    structure, leaves = shapes
-    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+            m = min(BLOCK, n - first)
+            state, tuning, out = self.programs.block(
+                state, tuning, self.data, jnp.asarray(m), jnp.asarray(adapting)
+            )
+            block = {name: np.asarray(values)[:m] for name, values in out.items()}
+            # Of warm-up only what is compared is kept.
+            blocks.append(
+                {k: v for k, v in block.items() if not adapting or not k.startswith("b_")}
+            )
+            progress.add(m, 0 if adapting else int(block["diverging"].sum()))
+        self.states[c] = state
+        return blocks, tuning

@@ -197,6 +197,12 @@ def _sum(terms: Iterable[Array]) -> Array:
 # LAPACK calls on thousands of 2 x 2 matrices would cost more than the rest of the gradient.
 
 
+def _once(x: Array) -> Array:
+    """x, computed only once: XLA else puts the recursion that led to an entry into every operation that uses it (with
+    five coefficients that took 2.5 times as long)."""
+    return jax.lax.optimization_barrier(x)
+
+
 def _plus_identity(M: Sequence[Sequence[Array]]) -> list[list[Array]]:
     """I + M, lower triangles."""
     return [[*row[:-1], row[-1] + 1.0] for row in M]
@@ -208,8 +214,8 @@ def _cholesky(M: Sequence[Sequence[Array]]) -> list[list[Array]]:
     for i, row in enumerate(M):
         L.append([])
         for j in range(i):
-            L[i].append((row[j] - sum(L[i][k] * L[j][k] for k in range(j))) / L[j][j])
-        L[i].append(jnp.sqrt(row[i] - sum(x**2 for x in L[i])))
+            L[i].append(_once((row[j] - sum(L[i][k] * L[j][k] for k in range(j))) / L[j][j]))
+        L[i].append(_once(jnp.sqrt(row[i] - sum(x**2 for x in L[i]))))
     return L
 
 
@@ -217,7 +223,7 @@ def _solve_lower(L: Sequence[Sequence[Array]], right: Sequence[Array]) -> list[A
     """L^-1 right."""
     x: list[Array] = []
     for i, value in enumerate(right):
-        x.append((value - sum(L[i][k] * x[k] for k in range(i))) / L[i][i])
+        x.append(_once((value - sum(L[i][k] * x[k] for k in range(i))) / L[i][i]))
     return x
 
 
@@ -225,7 +231,7 @@ def _solve_transposed(L: Sequence[Sequence[Array]], right: Sequence[Array]) -> l
     """L'^-1 right."""
     x = list(right)
     for i in reversed(range(len(x))):
-        x[i] = (right[i] - sum(L[k][i] * x[k] for k in range(i + 1, len(x)))) / L[i][i]
+        x[i] = _once((right[i] - sum(L[k][i] * x[k] for k in range(i + 1, len(x)))) / L[i][i])
     return x
 
 

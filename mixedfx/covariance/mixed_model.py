@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +36,11 @@ from mixedfx.covariance.information import LevelInformation
 from mixedfx.covariance.prior_density import Arguments, Kinds, grouped, log_prior
 from mixedfx.covariance.priors import Priors, centring
 from mixedfx.covariance.reference import Reference
+from mixedfx.covariance.term_rows import TermRows
 from mixedfx.design import Design
 from mixedfx.families import Family
 from mixedfx.families.compiled import CUMULATIVE
-from mixedfx.families.traced import row_terms
-from mixedfx.predictors import CONSTANT
+from mixedfx.families.traced import RowTerms, row_terms
 
 Array = jax.Array
 
@@ -50,23 +51,18 @@ class TermSpec:
 
     Its plate is called as the factor; the other sites have a "|" in their names, which no factor has.
 
-    `outer` are the factors it is nested in, `constant` marks the coefficients that multiply 1; `blocks` are the
-    sets of coefficients that may correlate: the connected components of the term's free covariances, those of
-    one coefficient included. `sd` are the kinds of priors of the standard deviations, `lkj` is the concentration of
-    the correlations'.
+    It has `q` coefficients; `outer` are the factors it is nested in; `blocks` are the sets of coefficients that may
+    correlate: the connected components of the term's free covariances, those of one coefficient included. `sd` are the
+    kinds of priors of the standard deviations, `lkj` is the concentration of the correlations'.
     """
 
     name: str
     n_levels: int
-    constant: tuple[bool, ...]
+    q: int
     outer: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
     sd: Kinds
     lkj: float
-
-    @property
-    def q(self) -> int:
-        return len(self.constant)
 
     @property
     def scale_site(self) -> str:
@@ -98,11 +94,9 @@ class ModelSpec:
 
 
 class TermData(NamedTuple):
-    """Arrays of one random term: level of each row (N,), q columns (N,), arguments of the priors, coordinates."""
+    """Arrays of one random term: its rows, arguments of the priors, coordinates."""
 
-    codes: Array
-    columns: tuple[Array | None, ...]
-    """The rows' z, None for the constant."""
+    rows: TermRows
     sd: Arguments
     coordinates: LevelCoordinates
 
@@ -133,7 +127,7 @@ def model_spec(
         TermSpec(
             name,
             of[name].grouping.n_levels,
-            tuple(bool(c == CONSTANT) for c in of[name].columns),
+            of[name].q,
             tuple(coupling.name for coupling in levels.couplings),
             correlation_blocks(of[name]),
             grouped(priors.sd[name])[0],
@@ -164,11 +158,9 @@ def model_data(
     terms = []
     for name, levels in information.items():
         term = of[name]
-        z = predictors.z(term)[order]
         terms.append(
             TermData(
-                jnp.asarray(term.grouping.codes[order]),
-                tuple(None if c == CONSTANT else jnp.asarray(z[:, a]) for a, c in enumerate(term.columns)),
+                TermRows.of(term, predictors.z(term), order),
                 grouped(priors.sd[name])[1],
                 LevelCoordinates.of(levels),
             )
@@ -206,8 +198,7 @@ def mixed_model(spec: ModelSpec, data: ModelData) -> None:
         effects[term.name] = sample_levels(term.name, T, arrays.coordinates, outer)
         b = effects[term.name].b
         numpyro.deterministic(f"b_{term.name}", jnp.stack(b, axis=-1))
-        for column, z in zip(b, arrays.columns, strict=True):
-            eta = eta + (column[arrays.codes] if z is None else column[arrays.codes] * z)
+        eta = eta + arrays.rows.times(b)
     beta = alpha = jnp.zeros(0)
     if spec.p + spec.m:
         absorbed = jnp.stack([e.absorbed for e in effects.values()]).sum(axis=0)
@@ -252,9 +243,34 @@ def _rising(zeta: Array) -> Array:
 
 def _loss(spec: ModelSpec, data: ModelData, eta: Array, alpha: Array) -> Array:
     """sum w l without its constants."""
+    rows = _row_loss(spec.kind, data.y, data.weights, eta, alpha)
     if spec.kind != CUMULATIVE:
-        return row_terms(spec.kind, data.y, eta, 1.0, None).weighted(data.weights).loss.sum()
-    edges = jnp.concatenate([jnp.array([-jnp.inf]), alpha, jnp.array([jnp.inf])])
-    rows = row_terms(spec.kind, data.y, eta, 1.0, edges).weighted(data.weights).loss.sum()
+        return rows
     # What distances between thresholds add: log(1 - exp(-d)) for each row of an inner category.
     return rows - data.counts @ jnp.log(-jnp.expm1(-jnp.diff(alpha)))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _row_loss(kind: int, y: Array, weights: Array | None, eta: Array, alpha: Array) -> Array:
+    """sum w l without what distances between thresholds add."""
+    return _row_terms(kind, y, weights, eta, alpha).loss.sum()
+
+
+def _row_terms(kind: int, y: Array, weights: Array | None, eta: Array, alpha: Array) -> RowTerms:
+    infinite = jnp.array([jnp.inf])
+    edges = jnp.concatenate([-infinite, alpha, infinite]) if kind == CUMULATIVE else None
+    return row_terms(kind, y, eta, 1.0, edges).weighted(weights)
+
+
+@_row_loss.defjvp
+def _row_loss_slope(kind: int, at: tuple[Any, ...], towards: tuple[Any, ...]) -> tuple[Array, Array]:
+    """Value and derivative from the family's own formulas, which are shorter than what XLA makes of the loss."""
+    y, weights, eta, alpha = at
+    terms = _row_terms(kind, y, weights, eta, alpha)
+    slope = terms.d1 @ towards[2]
+    if terms.above is not None:
+        category, m = y.astype(jnp.int32), len(alpha) + 1
+        above = jax.ops.segment_sum(terms.above, category, m)
+        below = above - jax.ops.segment_sum(terms.d1, category, m)
+        slope = slope + (below[1:] - above[:-1]) @ towards[3]
+    return terms.loss.sum(), slope
