@@ -106,7 +106,13 @@ def run_chains(
     statistics = {name: stacked.pop(name) for name in STATISTICS}
     ended = time.perf_counter()
     return Chains(
-        stacked, statistics, spent, compiled - began, warm - compiled, ended - compiled, interrupted is not None
+        stacked,
+        statistics,
+        spent,
+        compiled - began,
+        warm - compiled,
+        ended - compiled,
+        interrupted is not None,
     )
 
 
@@ -239,9 +245,7 @@ class _Chains:
             )
             block = {name: np.asarray(values)[:m] for name, values in out.items()}
             # Of warm-up only what is compared is kept.
-            blocks.append(
-                {k: v for k, v in block.items() if not adapting or not k.startswith("b_")}
-            )
+            blocks.append({k: v for k, v in block.items() if not adapting or not k.startswith("b_")})
             progress.add(m, 0 if adapting else int(block["diverging"].sum()))
         self.states[c] = state
         return blocks, tuning

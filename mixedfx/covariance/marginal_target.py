@@ -174,40 +174,25 @@ class GaussianMarginal:
         return self._likelihood.loglik + prior, slope
 
     def draw(self, rng: np.random.Generator) -> EffectDraw:
-        """A draw of (u, beta) under a flat prior; then beta is moved to a draw under its own, and u with it."""
-        target, likelihood = self.target, self._likelihood
-        problem, system = target.problem, likelihood.system
-        layout, lambdas = problem.layout, system.lambdas
-        n, p = layout.beta_start, layout.p
-        noise = np.sqrt(problem.weights / likelihood.point.sigma2) * rng.standard_normal(len(problem.y))
-        r = lambdas.transpose_times(problem.operator.rmatvec(noise[:, None]))
-        unit = np.zeros((layout.n_rest, 1 + p))
-        unit[n:, 1:] = np.eye(p)
-        unit[:, :1] = r.rest
-        unit[:n, 0] += rng.standard_normal(n)
-        e = np.zeros((*r.e.shape[:2], 1 + p))
-        e[:, :, :1] = r.e + rng.standard_normal(r.e.shape)
-        x = system.solve(Parts(e, unit))
-        beta, shift = self._beta(likelihood.beta, x.rest[n:, 0], x.rest[n:, 1:], rng)
-        with_beta = np.concatenate([[1.0], shift])
-        moved = Parts((x.e @ with_beta)[:, :, None], (x.rest @ with_beta)[:, None])
-        deviation = lambdas.by_factor(lambdas.times(moved))
+        """beta under its prior, then u given beta."""
+        likelihood = self._likelihood
+        beta = self._beta(likelihood.beta, likelihood.beta_covariance(), rng)
+        system = likelihood.system
+        deviation = system.lambdas.by_factor(system.lambdas.times(system.draw(beta - likelihood.beta, rng)))
         return EffectDraw(
             beta, np.zeros(0), {name: likelihood.b[name] + b[:, :, 0] for name, b in deviation.items()}
         )
 
-    def _beta(self, mode: Floats, off: Floats, V: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """(beta under its prior, V^-1 (beta - the draw mode + off that it replaces))."""
+    def _beta(self, mode: Floats, V: Floats, rng: np.random.Generator) -> Floats:
+        """A draw of beta, N(mode, V) under a flat prior, under its own."""
         target = self.target
         if not len(mode):
-            return mode, mode
+            return mode
         precision = np.linalg.inv(V)
         scaled = target.beta_map / target.beta_scale[:, None]
         Q = precision + scaled.T @ scaled
         mean = np.linalg.solve(Q, precision @ mode + scaled.T @ (target.beta_loc / target.beta_scale))
-        L = np.linalg.cholesky(Q)
-        beta = mean + np.linalg.solve(L.T, rng.standard_normal(len(mode)))
-        return beta, precision @ (beta - mode - off)
+        return mean + np.linalg.solve(np.linalg.cholesky(Q).T, rng.standard_normal(len(mode)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,9 @@ class Sites:
 
     def vector(self, values: Mapping[str, Floats]) -> Floats:
         """Shape (size,); 1 where there is no value for a site."""
-        return np.concatenate([np.asarray(values.get(name, np.ones(shape))).ravel() for name, shape in self.shapes])
+        return np.concatenate(
+            [np.asarray(values.get(name, np.ones(shape))).ravel() for name, shape in self.shapes]
+        )
 
     def parts(self, vector: Array) -> dict[str, Array]:
         """Site -> values, of a vector (size,)."""

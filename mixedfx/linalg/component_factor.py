@@ -33,6 +33,11 @@ class PartFactor(Protocol):
         """Part by part, b (parts, size, m)."""
         ...
 
+    def root_times(self, z: Floats) -> Floats:
+        """R z with R R' the inverse, part by part, z (parts, size, m): normal with that covariance if z is standard
+        normal."""
+        ...
+
     def invert(self) -> None:
         """Put the inverses' lower triangles where the factors are."""
         ...
@@ -53,6 +58,9 @@ class LargePart:
 
     def solve(self, b: Floats) -> Floats:
         return self.dense.solve(b[0])[None]
+
+    def root_times(self, z: Floats) -> Floats:
+        return scipy.linalg.solve_triangular(self.dense.U, z[0], check_finite=False)[None]
 
     def invert(self) -> None:
         U = self.dense.U
@@ -78,6 +86,9 @@ class SmallParts:
 
     def solve(self, b: Floats) -> Floats:
         return self.inverses @ b
+
+    def root_times(self, z: Floats) -> Floats:
+        return np.linalg.cholesky(self.inverses) @ z
 
     def invert(self) -> None:
         """They are there."""
@@ -144,6 +155,13 @@ class ComponentFactor:
         random, fixed = b[: self.components.n], b[self.components.n :]
         t = scipy.linalg.cho_solve((self.L, True), fixed - self.Y.T @ random, check_finite=False)
         return np.vstack([_solve(self.components, self.parts, random) - self.Y @ t, t])
+
+    def draw(self, fixed: Floats, rng: np.random.Generator) -> Floats:
+        """A draw of the random part of N(0, S^-1) given its part of beta, `fixed` (p,), both of them, shape (n + p,)."""
+        z, x = rng.standard_normal(self.components.n), np.empty((self.components.n, 1))
+        for group, part in zip(self.components.groups, self.parts, strict=True):
+            x[group.columns] = part.root_times(z[group.columns][:, :, None])
+        return np.concatenate([x[:, 0] - self.Y @ fixed, fixed])
 
     def invert_random(self) -> None:
         """Put the lower triangles of D^-1 where the factors are; `solve` is of no use then."""

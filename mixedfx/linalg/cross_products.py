@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, tril
+from scipy.sparse import csr_array
 
 from mixedfx.linalg.component_factor import ComponentFactor
 from mixedfx.linalg.components import Components
@@ -17,6 +17,7 @@ from mixedfx.linalg.lambdas import Lambdas
 from mixedfx.linalg.layout import RowLayout, bounds
 from mixedfx.linalg.memory import check_dense
 from mixedfx.linalg.operator import DiagonalBlocks, RowOperator
+from mixedfx.linalg.rest_products import RestProducts
 from mixedfx.linalg.room import Room
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
@@ -214,8 +215,7 @@ class CrossProducts:
         """Add scale Lambda_o' D_o' W D_o Lambda_o - v'v to `flat`, as `Components` keeps it; v (q, nnz)."""
         from mixedfx.linalg import cross_kernels as kernels
 
-        own = tril(lambdas.rest_congruent(self.rest), format="coo")
-        flat[self.components.address(own.row, own.col)] += scale * own.data
+        self._rest_products.add_congruent(flat, lambdas, scale)
         runs = self._runs(with_fixed=True)
         near = np.empty((len(runs), self.layout.alpha_start))
         in_threads([(kernels.less_crossproduct, (*run, v, flat, near[t])) for t, run in enumerate(runs)])
@@ -254,6 +254,10 @@ class CrossProducts:
     def room(self) -> Room[ComponentFactor]:
         """Memory for one matrix over the rest."""
         return Room(self.components.entries)
+
+    @cached_property
+    def _rest_products(self) -> RestProducts:
+        return RestProducts.of(self.rest, self.layout, self.components)
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.blas import shared
 from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.lapack import upper_cholesky
 from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
@@ -43,8 +44,7 @@ class DenseReduced:
         """
         try:
             with shared(len(S)):
-                # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-                U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+                U = upper_cholesky(S)
         except scipy.linalg.LinAlgError as error:
             raise ConvergenceError(
                 "the normal equations are singular to working precision; are fixed effects constant, collinear or on "

@@ -130,3 +130,11 @@ def mirror_lower(A):
             for i in range(first, min(first + size, n)):
                 for j in range(other, min(other + size, i)):
                     A[j, i] = A[i, j]
+
+
+@kernel
+def clear_upper(A):
+    """Zeros above the diagonal."""
+    for i in range(A.shape[0]):
+        for j in range(i + 1, A.shape[1]):
+            A[i, j] = 0.0

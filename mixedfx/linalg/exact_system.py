@@ -89,6 +89,16 @@ class ExactSystem:
         sums = self.lambdas.e_transpose_times(self.cross.level_sums(self.lambdas.rest_times(x)))
         return Parts(np.swapaxes(self.half, 1, 2) @ (self.half @ (r.e - self.scale * sums)), x)
 
+    def draw(self, fixed: Floats, rng: np.random.Generator) -> Parts:
+        """A draw of N(0, H^-1) in u given its part of beta, `fixed` (p,); one column.
+
+        The rest is drawn first, from its marginal distribution, then the eliminated levels given the rest.
+        """
+        x = self._factored().draw(fixed, rng)[:, None]
+        sums = self.lambdas.e_transpose_times(self.cross.level_sums(self.lambdas.rest_times(x)))
+        off = rng.standard_normal(sums.shape) - self.scale * (self.half @ sums)
+        return Parts(np.swapaxes(self.half, 1, 2) @ off, x)
+
     def inner_products(self, r: Parts) -> Floats:
         """r' H^-1 r of the columns of r in u, shape (m, m)."""
         e = (self.half @ r.e).reshape(-1, r.e.shape[2])

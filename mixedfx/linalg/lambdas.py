@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import block_diag, eye_array, kron, sparray
 
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts
@@ -82,12 +81,6 @@ class Lambdas:
             columns = H[:, block.slice].reshape(-1, block.n_levels, block.q)
             H[:, block.slice] = (columns @ factor.T).reshape(-1, block.stop - block.start)
         return H
-
-    def rest_congruent(self, G: sparray) -> sparray:
-        """Lambda_o' G Lambda_o for a sparse G over the rest without thresholds."""
-        parts = [kron(eye_array(b.n_levels), f) for b, f in zip(self.layout.rest, self.rest, strict=True)]
-        factor = block_diag([*parts, eye_array(self.layout.p)], format="csr")
-        return factor.T @ G @ factor
 
     def by_factor(self, b: Parts) -> dict[str, Floats]:
         """A vector over all coefficients as factor -> (J, q, m)."""
