@@ -1,4 +1,5 @@
-"""Benchmarks: `run`, `list`, `table`; studies: `coverage`, `refinement`, `report`, `subsampling`, `sbc`, `agreement`.
+"""Benchmarks: `run`, `list`, `table`; studies: `coverage`, `refinement`, `report`, `subsampling`, `mcmc`,
+`formulations`, `sbc`, `agreement`.
 
 From the repository's root.
 """
@@ -11,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
@@ -223,6 +225,111 @@ def subsampling_study(
     if len(kept):
         output.write_text(page(kept), encoding="utf-8")
         say(f"Written to {table} and {output}")
+
+
+@app.command("mcmc")
+def sampling_study(
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Names or patterns such as 'verbagg-*'; all by default.")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Comma-separated.")] = "nuts,marginal,vi",
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each method.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads and cores.")] = 2,
+    reference: Annotated[bool, typer.Option(help="Make the long runs again, where they are kept.")] = False,
+    movielens: Annotated[
+        str | None,
+        typer.Option(envvar="MIXEDFX_MOVIELENS", help="Folder of MovieLens Parquet files, or 'download'."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "mcmc",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """Sample the posteriors of some models by each method; effective draws a second, and agreement with a long run."""
+    pin_cores(threads)
+    from benchmarks.sampling import CASES, long_run, sampling
+
+    source = cast(Literal["download"], movielens) if movielens == "download" else movielens
+    sources = Sources(Path(source) if source not in (None, "download") else source)
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, long = (_table(folder / file) for file in ("mcmc.csv", "long-runs.csv"))
+    for case in (c for c in CASES if any(fnmatch(c.name, pattern) for pattern in cases or ["*"])):
+        try:
+            data = case.load(sources)
+        except Unavailable as reason:
+            say(f"{case.name}: skipped, {reason}")
+            continue
+        load = load_average()
+        own = long[long["case"] == case.name] if len(long) else long
+        if case.reference and (reference or not len(own)):
+            others = long[long["case"] != case.name] if len(long) else long
+            own = long_run(case, data)
+            long = pd.concat([others, own], ignore_index=True)
+            long.to_csv(folder / "long-runs.csv", index=False, float_format="%.6g")
+        rows = []
+        for row in sampling(case, data, tuple(methods.split(",")), seeds, own if len(own) else None):
+            rows.append(asdict(row))
+            say(
+                f"{row.case:16} {row.method:9} seed {row.seed} {row.seconds:6.1f} s"
+                f" ({row.compile_seconds:4.1f} compiling)"
+                f" ESS {row.ess:6.0f}, {row.ess_per_second:6.1f} a second  R-hat {row.r_hat:.4f}  k {row.pareto_k:.2f}"
+                f"  z {row.z:.1f}  shift {row.shift:.2f}"
+            )
+        again = {(row["case"], row["method"], row["seed"]) for row in rows}
+        if len(kept):
+            same = [key in again for key in zip(kept["case"], kept["method"], kept["seed"], strict=True)]
+            kept = kept[~np.array(same)]
+        kept = pd.concat([kept, pd.DataFrame(rows)], ignore_index=True)
+        # After every case: what is done is kept, and what is not run again keeps its lines.
+        kept.to_csv(folder / "mcmc.csv", index=False, float_format="%.5g")
+        run = {"threads": threads, "load_before": load, "commit": git_commit()}
+        write_config(folder, read_config(folder) | {case.name: run, "machine": describe_machine()})
+    say(f"Written to {folder}")
+
+
+@app.command("formulations")
+def formulation_study(
+    movielens: Annotated[
+        str | None,
+        typer.Option(envvar="MIXEDFX_MOVIELENS", help="Folder of MovieLens Parquet files, or 'download'."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the folder in --results.")] = "mcmc",
+    results: Annotated[Path, typer.Option(help="Where that folder goes.")] = RESULTS,
+) -> None:
+    """NUTS in the usual coordinates and in mixedfx's, on slopes of InstEval and of MovieLens-100K."""
+    from benchmarks.formulations import USERS, formulations
+    from benchmarks.sampling import CASES
+
+    source = cast(Literal["download"], movielens) if movielens == "download" else movielens
+    sources = Sources(Path(source) if source not in (None, "download") else source)
+    folder = results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = _table(folder / "formulations.csv")
+    for case in (c for c in CASES if c.name in ("insteval-slopes", "ml100k-slopes")):
+        try:
+            data = case.load(sources)
+        except Unavailable as reason:
+            say(f"{case.name}: skipped, {reason}")
+            continue
+        if case.name == "ml100k-slopes":
+            users = np.random.default_rng(0).choice(data["user"].unique(), USERS, replace=False)
+            data = data[data["user"].isin(users)]
+        rows = []
+        for row in formulations(case, data):
+            rows.append(asdict(row))
+            say(
+                f"{row.case:16} {row.formulation:28} ESS {row.ess:6.0f}  R-hat {row.r_hat:.3f}  steps {row.steps:6.1f}"
+                f"  {row.ess_per_gradient:6.2f} per 1,000 gradients  {row.divergences} divergences  {row.seconds:.0f} s"
+            )
+        kept = kept[kept["case"] != case.name] if len(kept) else kept
+        kept = pd.concat([kept, pd.DataFrame(rows)], ignore_index=True)
+        kept.to_csv(folder / "formulations.csv", index=False, float_format="%.5g")
+        run = {"commit": git_commit()}
+        write_config(folder, read_config(folder) | {f"formulations {case.name}": run})
+    say(f"Written to {folder}")
+
+
+def _table(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file) if file.exists() else pd.DataFrame()
 
 
 @app.command("sbc")

@@ -1,7 +1,7 @@
 """Warm-up of several chains together: after each window of iterations all go on with what all have learned.
 
-The masses come from the positions and gradients of all chains, the step size is the geometric mean of theirs. So windows
-can be short, and no chain goes on with an unlucky step size of its own. Warm-up ends when the chains agree.
+The masses come from the positions and gradients of all chains, the step size is the geometric mean of theirs. So
+windows can be short, and no chain goes on with an unlucky step size of its own. Warm-up ends when the chains agree.
 
 The inverse mass of a coordinate is sd(position) / sd(gradient): its variance where the posterior is normal, however few
 the draws are, since both deviate alike (nutpie's choice: of all diagonal metrics the one with the least Fisher

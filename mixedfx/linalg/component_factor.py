@@ -157,7 +157,7 @@ class ComponentFactor:
         return np.vstack([_solve(self.components, self.parts, random) - self.Y @ t, t])
 
     def draw(self, fixed: Floats, rng: np.random.Generator) -> Floats:
-        """A draw of the random part of N(0, S^-1) given its part of beta, `fixed` (p,), both of them, shape (n + p,)."""
+        """N(0, S^-1), shape (n + p,), with its last part, beta's, given: `fixed` (p,)."""
         z, x = rng.standard_normal(self.components.n), np.empty((self.components.n, 1))
         for group, part in zip(self.components.groups, self.parts, strict=True):
             x[group.columns] = part.root_times(z[group.columns][:, :, None])
