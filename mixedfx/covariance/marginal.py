@@ -79,7 +79,7 @@ def sample_marginal(
     design, family
         The model, of any family.
     priors
-        See `mixedfx.covariance.priors.choose_priors`; of gaussian models' fixed effects only normal ones.
+        See `mixedfx.covariance.priors.choose_priors`.
     draws, chains
         Sampling ends when the worst covariance entry has an effective size of `draws`, after ``draws * chains``
         evaluations (100 at least) at most. `draws` draws of equal weight are kept, as one chain.
@@ -205,7 +205,7 @@ class Evaluator:
             drawn = point.draw(np.random.default_rng([self.seed, 2, number]))
             # Single precision, as NUTS keeps them: one for each evaluation, of all levels.
             b = {name: values.astype(np.float32) for name, values in drawn.b.items()}
-            return value, EffectDraw(drawn.beta, drawn.alpha, b)
+            return value + drawn.log_weight, EffectDraw(drawn.beta, drawn.alpha, b)
         except np.linalg.LinAlgError:  # covariances so large that nothing can be factored
             return -np.inf, None
 

@@ -1,8 +1,8 @@
 """Posterior densities with the random effects integrated out: of the covariances, for other families beta with them.
 
 * gaussian: beta and b are integrated out exactly. With a flat prior on beta that is the restricted likelihood L_R, and
-  beta given the covariances is N(beta^, V); a normal prior, N(m, S) of A beta, multiplies it by N(A beta^; m, A V A' +
-  S).
+  beta given the covariances is N(beta^, V); normal priors, N(m, S) of A beta, multiply it by N(A beta^; m, A V A' +
+  S). Priors of other kinds weigh each draw of beta, together with the covariances it was drawn at.
 * other families: b is integrated out by Laplace's approximation at each (Sigma, beta, alpha), whose bias is the
   posterior's: where levels have few binary rows, variances come out too small.
 
@@ -26,12 +26,13 @@ from mixedfx.covariance.information import linear_ranges
 from mixedfx.covariance.laplace import LaplacePoint
 from mixedfx.covariance.likelihood import gaussian_optimum
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
+from mixedfx.covariance.prior_distributions import PriorDistribution
 from mixedfx.covariance.priors import Priors, centring
 from mixedfx.covariance.reference import floored, level_products
 from mixedfx.covariance.signed_coordinates import SignedCoordinates
 from mixedfx.covariance.thresholds import free_thresholds, rising_thresholds, threshold_jacobian
 from mixedfx.design import Design
-from mixedfx.errors import ConvergenceError, SettingError
+from mixedfx.errors import ConvergenceError
 from mixedfx.families import Family
 from mixedfx.linalg.operator import Parts
 from mixedfx.varcorr import VarCorr
@@ -41,11 +42,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class EffectDraw:
-    """beta (p,), thresholds (m,), factor -> b (J, q) of one draw."""
+    """beta (p,), thresholds (m,), factor -> b (J, q) of one draw; `log_weight` is what its target has more than the
+    distribution that it was drawn from."""
 
     beta: Floats
     alpha: Floats
     b: Mapping[str, NDArray[np.floating]]
+    log_weight: float = 0.0
 
 
 class MarginalPoint(Protocol):
@@ -53,7 +56,7 @@ class MarginalPoint(Protocol):
 
     @property
     def log_density(self) -> float:
-        """Of the posterior, up to a constant; minus infinity where it cannot be had."""
+        """Of the posterior but for the weights of draws, up to a constant; minus infinity where it cannot be had."""
         ...
 
     def search(self) -> tuple[float, Floats]:
@@ -89,13 +92,7 @@ class MarginalTarget(Protocol):
 def marginal_target(
     design: Design, family: Family, priors: Priors, start: VarCorr | None = None
 ) -> MarginalTarget:
-    """The target of a model, after a likelihood fit.
-
-    Raises
-    ------
-    SettingError
-        A gaussian model whose fixed effects have a prior that is not normal.
-    """
+    """The target of a model, after a likelihood fit."""
     if family.has_sigma:
         return GaussianTarget.of(design, priors, start)
     return LaplaceTarget.of(design, family, priors, start)
@@ -109,22 +106,19 @@ class GaussianTarget:
     coordinates: SignedCoordinates
     priors: Priors
     beta_map: Floats
-    """A, shape (p, p)."""
+    """A: its rows with normal priors, shape (normal ones, p)."""
     beta_loc: Floats
     beta_scale: Floats
+    others: tuple[tuple[Floats, PriorDistribution], ...]
+    """Rows of A (p,) with other priors."""
     start: Floats
     start_information: Floats
 
     @classmethod
     def of(cls, design: Design, priors: Priors, start: VarCorr | None) -> GaussianTarget:
-        wrong = [n for n, d in zip(priors.fixed_names, priors.fixed, strict=True) if d.name != "normal"]
-        if wrong:
-            raise SettingError(
-                f"the prior of beta {wrong[0]} is not normal: the marginal methods integrate fixed effects of gaussian "
-                "models out exactly, which takes normal priors; use method='nuts'"
-            )
         optimum = gaussian_optimum(design, reml=True, start=start)
-        given = np.array([d.arguments for d in priors.fixed]).reshape(-1, 2)
+        A, normal = centring(design), np.array([d.name == "normal" for d in priors.fixed], dtype=bool)
+        given = np.array([d.arguments for d in priors.fixed if d.name == "normal"]).reshape(-1, 2)
         weights = np.array(design.weights) / optimum.at.point.sigma2
         coordinates, zeta = _coordinates(design, optimum.at.problem.space, optimum.at.point, weights, True)
         J = coordinates.jacobian(zeta)
@@ -132,9 +126,10 @@ class GaussianTarget:
             problem=optimum.at.problem,
             coordinates=coordinates,
             priors=priors,
-            beta_map=centring(design),
+            beta_map=A[normal],
             beta_loc=given[:, 0],
             beta_scale=given[:, 1],
+            others=tuple((row, d) for row, d in zip(A, priors.fixed, strict=True) if d.name != "normal"),
             start=zeta,
             start_information=J.T @ optimum.information @ J,
         )
@@ -174,17 +169,17 @@ class GaussianMarginal:
         return self._likelihood.loglik + prior, slope
 
     def draw(self, rng: np.random.Generator) -> EffectDraw:
-        """beta under its prior, then u given beta."""
+        """beta under its normal priors, then u given beta."""
         likelihood = self._likelihood
         beta = self._beta(likelihood.beta, likelihood.beta_covariance(), rng)
         system = likelihood.system
         deviation = system.lambdas.by_factor(system.lambdas.times(system.draw(beta - likelihood.beta, rng)))
-        return EffectDraw(
-            beta, np.zeros(0), {name: likelihood.b[name] + b[:, :, 0] for name, b in deviation.items()}
-        )
+        b = {name: likelihood.b[name] + off[:, :, 0] for name, off in deviation.items()}
+        weight = sum(prior.log_density(float(row @ beta))[0] for row, prior in self.target.others)
+        return EffectDraw(beta, np.zeros(0), b, weight)
 
     def _beta(self, mode: Floats, V: Floats, rng: np.random.Generator) -> Floats:
-        """A draw of beta, N(mode, V) under a flat prior, under its own."""
+        """A draw of beta, N(mode, V) under a flat prior, under its normal ones."""
         target = self.target
         if not len(mode):
             return mode

@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 BLOCK = 50
 """Iterations between two looks at progress and interruption; the draws of a block are all that JAX keeps."""
 TARGET_ACCEPTANCE = 0.8
+MANY, OF_MANY = 4000, 0.7
+"""Coordinates from which on steps err by the sum of many small errors, and the acceptance to aim at then: 0.65 is best
+there (Beskos et al. 2013, Bernoulli 19), more is safer where a few coordinates are curved."""
 FIRST_ENERGY = 1e100
 
 STATISTICS = ("lp", "acceptance_rate", "step_size", "tree_depth", "n_steps", "diverging", "energy")
@@ -66,7 +69,7 @@ class Sites:
 
 
 class Tuning(NamedTuple):
-    """What a chain learns in a window: the state of dual averaging, and sums of z, z^2, gradient, gradient^2, (4, d)."""
+    """What a chain learns in a window: the state of dual averaging; sums of z, z^2, gradient, gradient^2, (4, d)."""
 
     averaging: tuple[Array, ...]
     sums: Array
@@ -100,6 +103,7 @@ def nuts_programs(spec: ModelSpec, sites: Sites, data_shapes: Any) -> Programs:
     def potential(data: ModelData) -> Callable[[Array], Array]:
         return lambda z: jnp.asarray(potential_energy(mixed_model, (spec, data), {}, sites.parts(z)))
 
+    target = OF_MANY if sites.size >= MANY else TARGET_ACCEPTANCE
     init, sample = hmc(potential_fn_gen=potential, algo="NUTS")
 
     def start(position: Array, inverse_mass: Array, step: Array, data: ModelData, key: Array) -> Any:
@@ -137,7 +141,7 @@ def nuts_programs(spec: ModelSpec, sites: Sites, data_shapes: Any) -> Programs:
             state, tuning, out = carry
             state = sample(state, (data,), {})
             new = emit(state, data)
-            averaging = _next_average(TARGET_ACCEPTANCE - state.accept_prob, tuning.averaging)
+            averaging = _next_average(target - state.accept_prob, tuning.averaging)
             z, g = state.z, state.z_grad
             tuning = Tuning(averaging, tuning.sums + jnp.stack([z, z**2, g, g**2]))
             own = state.adapt_state

@@ -7,6 +7,7 @@ categories) are multiplied with the coefficients pattern by pattern, level by le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -51,7 +52,7 @@ class TermRows(NamedTuple):
         at = codes.astype(np.int32) * len(different) + which.astype(np.int32)
         return cls(jnp.asarray(at), (), jnp.asarray(different.T))
 
-    def times(self, b: tuple[Array, ...]) -> Array:
+    def times(self, b: Sequence[Array]) -> Array:
         """Z b, shape (N,); b has an array (J,) for each coefficient."""
         if self.patterns is not None:
             return (jnp.stack(b, axis=1) @ self.patterns).ravel()[self.at]

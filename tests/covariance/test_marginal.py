@@ -18,7 +18,7 @@ from mixedfx.covariance.marginal_target import GaussianTarget, LaplaceTarget, ma
 from mixedfx.covariance.priors import centring, choose_priors
 from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
-from mixedfx.errors import ConvergenceWarning, NotFreezableError, SettingError
+from mixedfx.errors import ConvergenceWarning, NotFreezableError
 from mixedfx.families import Family, get_family
 
 Floats = NDArray[np.float64]
@@ -122,9 +122,24 @@ def test_laplace_draws_have_the_modes_moments() -> None:
         np.testing.assert_allclose(b.std(axis=0), sd, rtol=0.1)
 
 
-def test_other_priors_of_gaussian_fixed_effects_are_refused() -> None:
-    with pytest.raises(SettingError, match=r"beta x is not normal.*nuts"):
-        target(given={"beta": {"x": {"laplace": [0, 1]}}})
+def test_other_priors_of_gaussian_fixed_effects_weigh_the_draws() -> None:
+    """Exponential tails that pull beta by a standard error, against NUTS; and the covariances with it."""
+    formula, priors = "y ~ 1 + x + (1 | g)", {"beta": {"x": {"laplace": [0.0, 0.05]}}}
+    fits = [
+        mfx.learn_covariance(formula, small(), method=method, priors=priors, draws=1000, chains=2, seed=1)
+        for method in ("nuts", "marginal")
+    ]
+    flat = mfx.learn_covariance(formula, small())
+    nuts, own = fits
+    error = nuts.fixef_se * np.sqrt(2 / 1000)
+    assert (abs(own.fixef - nuts.fixef) < 4 * error).all()
+    assert abs(own.fixef["x"] - flat.fixef["x"]) > 0.5 * flat.fixef_se["x"]
+    np.testing.assert_allclose(own.fixef_se, nuts.fixef_se, rtol=0.15)
+    z = (nuts.standard_errors["vcov"] - own.standard_errors["vcov"]) / np.hypot(
+        nuts.standard_errors["mcse"], own.standard_errors["mcse"]
+    )
+    assert (z.abs() < 4).all()
+    assert own.stats["pareto_k"] < 0.7
 
 
 def small() -> pd.DataFrame:
