@@ -43,6 +43,8 @@ class Sampled:
     ----------
     seconds, compile_seconds
         Of the whole call, the likelihood fit included; what it took to compile, which is part of it.
+    cpu_seconds
+        Processor time of the whole call on all cores: what can be compared where other work ran beside.
     warmup, evaluations
         Iterations of each chain's warm-up; of the other methods evaluations of the density.
     ess
@@ -65,6 +67,7 @@ class Sampled:
     seed: int
     seconds: float
     compile_seconds: float
+    cpu_seconds: float
     warmup: float
     evaluations: float
     ess: float
@@ -113,11 +116,12 @@ def sampling(
     """Fit by each method, from each seed."""
     for method in (m for m in case.methods if m in methods):
         for seed in range(seeds):
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             fit = mfx.learn_covariance(
                 case.formula, data, family=case.family, method=method, seed=seed, force=True
             )
-            yield _judged(case, method, seed, fit, time.perf_counter() - began, reference)
+            seconds, cpu = time.perf_counter() - began, time.process_time() - used
+            yield _judged(case, method, seed, fit, seconds, cpu, reference)
 
 
 def long_run(case: Case, data: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +140,13 @@ def long_run(case: Case, data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(
-    case: Case, method: str, seed: int, fit: CovarianceResult, seconds: float, reference: pd.DataFrame | None
+    case: Case,
+    method: str,
+    seed: int,
+    fit: CovarianceResult,
+    seconds: float,
+    cpu_seconds: float,
+    reference: pd.DataFrame | None,
 ) -> Sampled:
     table, stats = fit.standard_errors, fit.stats
     z = shift = np.nan
@@ -153,6 +163,7 @@ def _judged(
         seed=seed,
         seconds=round(seconds, 2),
         compile_seconds=round(compiling, 2),
+        cpu_seconds=round(cpu_seconds, 1),
         warmup=stats["warmup"] if nuts else np.nan,
         evaluations=np.nan if nuts else stats["evaluations"],
         ess=round(float(stats["min_ess"])),

@@ -67,7 +67,8 @@ def sample_nuts(
     priors
         See `mixedfx.covariance.priors.choose_priors`.
     draws, warmup, chains
-        Draws a chain after warm-up, warm-up iterations, chains.
+        Draws a chain after warm-up; warm-up iterations at most, since warm-up ends when the chains agree
+        (`mixedfx.covariance.warmup`; ``stats["warmup"]`` has their number); chains.
     start
         Covariances near which to start, as from a likelihood fit; a quick guess by default.
     force
