@@ -271,7 +271,8 @@ def sampling_study(
             say(
                 f"{row.case:16} {row.method:9} seed {row.seed} {row.seconds:6.1f} s"
                 f" ({row.compile_seconds:4.1f} compiling;"
-                f" {row.cpu_seconds:5.1f} of processors) ESS {row.ess:6.0f}, {row.ess_per_second:6.1f} a second  R-hat {row.r_hat:.4f}  k {row.pareto_k:.2f}"
+                f" {row.cpu_seconds:5.1f} of processors)"
+                f" ESS {row.ess:6.0f}, {row.ess_per_second:6.1f} a second  R-hat {row.r_hat:.4f}  k {row.pareto_k:.2f}"
                 f"  z {row.z:.1f}  shift {row.shift:.2f}"
             )
         if not rows:

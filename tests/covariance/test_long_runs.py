@@ -11,7 +11,7 @@ import pytest
 import mixedfx as mfx
 from benchmarks.problem import Sources
 from benchmarks.results import RESULTS
-from benchmarks.sampling import CASES
+from benchmarks.sampling import CASES, Case
 
 LAPLACES_BIAS = 0.15
 """In posterior standard deviations: VerbAgg's levels have 24 rows or more."""
@@ -20,7 +20,7 @@ LAPLACES_BIAS = 0.15
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["nuts", "marginal"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.reference], ids=lambda c: c.name)
-def test_means_are_those_of_a_long_run(case, method: str) -> None:  # noqa: ANN001
+def test_means_are_those_of_a_long_run(case: Case, method: str) -> None:
     table = pd.read_csv(Path(RESULTS) / "mcmc" / "long-runs.csv")
     long = table[table["case"] == case.name].reset_index(drop=True)
     fit = mfx.learn_covariance(case.formula, case.load(Sources()), family=case.family, method=method, seed=77)
