@@ -71,13 +71,14 @@ class Sites:
 class Tuning(NamedTuple):
     """What a chain learns in a window: the state of dual averaging; sums of z, z^2, gradient, gradient^2, (4, d)."""
 
-    averaging: tuple[Array, ...]
+    averaging: tuple[Any, ...]
     sums: Array
 
     @classmethod
     def fresh(cls, log_step: float, size: int) -> Tuning:
         """Before a window; the step size is drawn to exp(`log_step`) at first."""
-        return cls(_average(jnp.asarray(log_step, float)), jnp.zeros((4, size)))
+        centre = jnp.asarray(log_step, float)
+        return cls(_average(centre), jnp.zeros((4, size)))  # pyright: ignore[reportArgumentType]
 
 
 class Programs(NamedTuple):
@@ -114,7 +115,7 @@ def nuts_programs(spec: ModelSpec, sites: Sites, data_shapes: Any) -> Programs:
         return init(
             unknown,
             num_warmup=0,
-            step_size=step,
+            step_size=step,  # pyright: ignore[reportArgumentType]
             inverse_mass_matrix=inverse_mass,
             adapt_step_size=False,
             adapt_mass_matrix=False,

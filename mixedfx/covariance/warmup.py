@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FIRST_WINDOWS = (50, 50, 100, 100)
+FIRST_WINDOWS: tuple[int, ...] = (50, 50, 100, 100)
 """Iterations before the chains are compared: they find their way, then learn masses twice; the last window is for the
 step size."""
 AGREED = 1.05

@@ -46,7 +46,7 @@ def upper_cholesky(S: Floats) -> Floats:
 @cache
 def _potrf() -> Callable[..., Any] | None:
     """dpotrf(uplo, n, A, lda, info), None where SciPy's integers are not those of C."""
-    from scipy.linalg import cython_lapack
+    from scipy.linalg import cython_lapack  # pyright: ignore[reportAttributeAccessIssue]
 
     capsule = cython_lapack.__pyx_capi__["dpotrf"]
     name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
