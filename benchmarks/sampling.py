@@ -151,9 +151,10 @@ def _judged(
     table, stats = fit.standard_errors, fit.stats
     z = shift = np.nan
     if reference is not None:
-        off = (table["vcov"].to_numpy() - reference["vcov"].to_numpy()).astype(float)
-        z = float(np.abs(off / np.hypot(table["mcse"], reference["mcse"])).max())
-        shift = float(np.abs(off / reference["se"]).max())
+        mean, error, sd = reference[["vcov", "mcse", "se"]].to_numpy(dtype=float).T
+        off = table["vcov"].to_numpy(dtype=float) - mean
+        z = float(np.abs(off / np.hypot(table["mcse"].to_numpy(dtype=float), error)).max())
+        shift = float(np.abs(off / sd).max())
     compiling = float(stats.get("compile_seconds", 0.0))
     nuts = fit.method == "nuts"
     return Sampled(
