@@ -6,10 +6,10 @@ from independent evaluations of a likelihood that the exact engine gives in mill
 
 Measured on 400 students of InstEval (10,149 rows, 1,075 lecturers, correlated slopes on both; the slope variance of the
 students reaches down to 0): 2,300 evaluations give 1,500 effective draws of the worst entry, k = 0.2. An
-evaluation takes some 16 ms of one core, half of it a Cholesky factor of 802 columns; all cores evaluate at the same
-time. VerbAgg with two and three answers: 1,340 and 1,230 of 1,500. Laplace's bias there: -0.08 posterior standard
-deviations of the persons' variance. In plain log-Cholesky coordinates, with a t around the mode alone, the mean of that slope variance
-came out 15 % too large with k = 0.54: neither coordinates that end at 0 nor one t reach its second rise there.
+evaluation takes 13 ms of one core, half of it a Cholesky factor of 802 columns; all cores evaluate at the same time.
+VerbAgg with two and three answers: 1,340 and 1,230 of 1,500. Laplace's bias there: -0.08 posterior standard deviations
+of the persons' variance. In plain log-Cholesky coordinates, with a t around the mode alone, the mean of that slope
+variance came out 15 % too large with k = 0.54: neither coordinates that end at 0 nor one t reach its second rise there.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ mass matrix for the covariance parameters changed nothing, so it is diagonal. Ch
 one after the other, and both less than a vectorised run, where every chain waits for the deepest tree.
 
 Warm-up that all chains share ends after 300 iterations in all of the cases below; with 1,000 of each chain's own, one
-chain of one run in two had so small a step size that the run took 69 steps a draw instead of 23. 4 x 1,000 draws, steps a draw, and processor seconds of both
-cores of a busy machine, without compilation:
+chain of one run in two had so small a step size that the run took 69 steps a draw instead of 23. 4 x 1,000 draws, steps
+a draw, and processor seconds of both cores of a busy machine, without compilation:
 
 * InstEval as above with slopes: 2,500, 15 steps, 33 s;
 * VerbAgg (7,584 rows, 316 persons, 24 items): 9,100 with two answers, 9,600 with three, 15 steps, 12 and 18 s;
