@@ -80,7 +80,7 @@ def joint_covariance[P: LikelihoodPoint](
     information = np.delete(np.delete(optimum.average_information(), n, axis=0), n, axis=1)
     directions = _directions(along.T @ information @ along)
     rows = [directions.T @ (gradient(step * way) - here) for way in directions.T]
-    H = -np.array(rows).reshape(n_theta + n_fixed, -1) / step
+    H = -np.reshape(rows, directions.shape) / step
     H = 0.5 * (H + H.T)
     H[~np.isfinite(H)] = 0.0  # no mode was found there: nothing is known
     covariance, unknown = known_inverse(H, directions)

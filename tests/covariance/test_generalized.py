@@ -114,6 +114,22 @@ def test_uncorrelated_terms_have_no_covariance() -> None:
     assert got.varcorr["g"].iloc[0, 1] == 0
 
 
+@pytest.mark.parametrize("seed", [24, 30])
+def test_uncorrelated_coefficients_that_cancel_out(seed: int) -> None:
+    """With x far from 0 they do in truth, and small variances are a maximum, too: not the highest."""
+    rng = np.random.default_rng(seed)
+    g, x = rng.integers(0, 10, 300), rng.standard_normal(300)
+    eta = rng.standard_normal(10)[g] * 3 + 2 * rng.standard_normal(10)[g] * x
+    data = pd.DataFrame({"g": g, "x": x + 10, "b": (rng.random(300) < 1 / (1 + np.exp(-eta))).astype(int)})
+    got = mfx.learn_covariance("b ~ 1 + x + (1 + x || g)", data, family="bernoulli")
+    large = mfx.VarCorr.from_frame(
+        pd.DataFrame({"grp": "g", "var1": ["(Intercept)", "x"], "var2": None, "vcov": [400.0, 4.0]})
+    )
+    again = mfx.learn_covariance("b ~ 1 + x + (1 + x || g)", data, family="bernoulli", start=large)
+    assert got.loglik == pytest.approx(again.loglik, abs=1e-6)
+    assert got.varcorr["g"].loc["(Intercept)", "(Intercept)"] > 100
+
+
 @pytest.mark.parametrize("family", ["bernoulli", "poisson", "cumulative"])
 def test_weights_are_frequencies(family: str) -> None:
     response = {"bernoulli": "b", "poisson": "k", "cumulative": "o"}[family]
@@ -150,6 +166,14 @@ def test_everything_works_without_fixed_effects() -> None:
     got = mfx.learn_covariance("b ~ 0 + (1 | g)", simulated(), family="bernoulli")
     assert got.converged
     assert len(got.fixef) == len(got.fixef_se) == 0
+
+
+def test_nothing_is_left_without_fixed_effects_and_variance() -> None:
+    data = pd.DataFrame({"g": np.arange(40) % 4, "b": np.arange(40) // 4 % 2})
+    got = mfx.learn_covariance("b ~ 0 + (1 | g)", data, family="bernoulli")
+    assert got.boundary == ("g (Intercept)",)
+    assert got.loglik == pytest.approx(40 * np.log(0.5))
+    assert "converged" in str(got.summary())
 
 
 def test_restricted_likelihood_is_refused() -> None:
