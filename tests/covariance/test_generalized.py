@@ -142,12 +142,14 @@ def test_weights_are_frequencies(family: str) -> None:
     np.testing.assert_allclose(weighted.fixef, repeated.fixef, atol=1e-6)
 
 
-def test_an_offset_moves_the_intercept_alone() -> None:
-    data = simulated().assign(shift=1.5)
-    plain = mfx.learn_covariance("k ~ 1 + x + (1 | g)", data, family="poisson")
-    moved = mfx.learn_covariance("k ~ 1 + x + offset(shift) + (1 | g)", data, family="poisson")
+@pytest.mark.parametrize(("family", "response"), [("bernoulli", "b"), ("poisson", "k")])
+@pytest.mark.parametrize("shift", [1.5, -40.0, 300.0])
+def test_an_offset_moves_the_intercept_alone(family: str, response: str, shift: float) -> None:
+    data = simulated().assign(shift=shift)
+    plain = mfx.learn_covariance(f"{response} ~ 1 + x + (1 | g)", data, family=family)
+    moved = mfx.learn_covariance(f"{response} ~ 1 + x + offset(shift) + (1 | g)", data, family=family)
     assert moved.loglik == pytest.approx(plain.loglik, abs=1e-8)
-    np.testing.assert_allclose(plain.fixef - moved.fixef, [1.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(plain.fixef - moved.fixef, [shift, 0.0], atol=1e-6)
 
 
 def test_binary_response_with_two_ordered_categories_is_logistic() -> None:
