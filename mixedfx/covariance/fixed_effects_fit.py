@@ -29,8 +29,8 @@ class FixedEffectsFit:
 def fixed_effects_fit(
     X: Floats, offset: Floats, response: Response, settled: float = SETTLED
 ) -> FixedEffectsFit:
-    """Newton's method with step halving, from the beta that offsets leave least of, 0 without them, and the thresholds that a
-    model without other predictors has.
+    """Newton's method with step halving, from beta as far as it makes up for the offset, and the thresholds of a model
+    without predictors.
 
     A start has to be near, not exact: what has not settled after `MAX_STEPS`, as under complete separation, is taken
     as it is.

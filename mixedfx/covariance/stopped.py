@@ -103,12 +103,12 @@ def why_without_bound(design: Design, matrices: Sequence[Floats], to_explain: fl
     for term, S in zip(design.predictors.terms, matrices, strict=True):
         z = design.predictors.z(term)
         size = (z**2).mean(axis=0)
-        # Coefficients may cancel out, as those of 1 and of a column far from 0 do.
-        together = float(((z @ S) * z).sum(axis=1).mean())
-        for name, share in zip(term.names, np.diag(S) * size, strict=True):
-            if share > RUNAWAY * to_explain and (reason := _nearly_collinear(design, term)):
+        # Coefficients may cancel out, as those of 1 and of a column far from 0 do: what counts is a column's own part.
+        own = 1.0 / np.diag(np.linalg.inv(z.T @ z / len(z) + np.diag(NEARLY * size)))
+        for name, variance, whole, part in zip(term.names, np.diag(S), size, own, strict=True):
+            if variance * whole > RUNAWAY * to_explain and (reason := _nearly_collinear(design, term)):
                 return reason
-            if min(share, together) > RUNAWAY * to_explain:
+            if variance * part > RUNAWAY * to_explain:
                 return (
                     f"the variance of '{name}' of factor '{term.name}' grows without bound, because nothing in the "
                     "data limits it: its levels determine the response, or fixed effects tell them apart. Take the "

@@ -80,7 +80,9 @@ def test_standard_errors_of_what_is_not_separated(family: str, intercept: int, s
     """Are those of the other rows, whatever the differences see where the likelihood is flat."""
     rng = np.random.default_rng(seed)
     n = 120
-    frame = pd.DataFrame({"g": rng.integers(0, 12, n), "h": rng.integers(0, 5, n), "x": rng.standard_normal(n)})
+    frame = pd.DataFrame(
+        {"g": rng.integers(0, 12, n), "h": rng.integers(0, 5, n), "x": rng.standard_normal(n)}
+    )
     eta = 0.5 * frame["x"] + rng.standard_normal(12)[frame["g"]]
     frame["b"] = (eta + rng.logistic(size=n) > 0).astype(int).where(frame["h"] > 0, 1)
     frame["share"] = frame["b"].astype(float)
