@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -95,10 +96,10 @@ def laplace_optimum(
     names = design.predictors.fixed_names
     try:
         starts = _starts(problem, start, fixed_start, names)
-        laplace = max((_maximise(first, problem) for first in starts), key=lambda optimum: optimum.at.loglik)
+        laplace = max((_maximise(begin, problem) for begin in starts), key=lambda optimum: optimum.at.loglik)
     except (ConvergenceError, np.linalg.LinAlgError) as error:
         raise explained(error, design, problem.response, problem.rows.X, problem.rows.offset) from error
-    return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
+    return _maximise(partial(QuadraturePoint, laplace.at, nagq), problem) if nagq > 1 else laplace
 
 
 def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
@@ -106,8 +107,11 @@ def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
     return at.laplace if isinstance(at, QuadraturePoint) else at
 
 
-def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
-    return maximise(start, problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
+def _maximise[P: (LaplacePoint, QuadraturePoint)](
+    begin: Callable[[], P], problem: LaplaceProblem
+) -> Optimum[P]:
+    # A start that had a name here would be kept, and with it a matrix over the rest.
+    return maximise(begin(), problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
 
 
 def _starts(
@@ -115,20 +119,21 @@ def _starts(
     given: VarCorr | None,
     fixed: tuple[Floats, Floats] | None,
     names: Sequence[str],
-) -> Iterator[LaplacePoint]:
+) -> Iterator[Callable[[], LaplacePoint]]:
     """Where to begin: most often one place."""
     without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
     check_separation(problem.response, without, problem.rows.X, names)
     beta, alpha = (without.beta, without.alpha) if fixed is None else fixed
     if given is not None:
-        yield problem.at(Covariances(problem.space.from_varcorr(given).matrices, 1.0), beta, alpha)
+        point = Covariances(problem.space.from_varcorr(given).matrices, 1.0)
+        yield partial(problem.at, point, beta, alpha)
         return
     point = moment_guess(problem, without)
-    yield problem.at(point, beta, alpha)
+    yield partial(problem.at, point, beta, alpha)
     apart = moment_guess(problem, without, related=True)
     for term, S, other in zip(problem.space.terms, point.matrices, apart.matrices, strict=True):
         if not term.free.all() and (np.diag(other) > RELATED * np.diag(S)).any():
-            yield problem.at(apart, beta, alpha)
+            yield partial(problem.at, apart, beta, alpha)
             return
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import goldens
 import numpy as np
 import pandas as pd
@@ -259,3 +261,17 @@ def test_standard_errors_do_not_depend_on_the_origin() -> None:
     expected = [np.sqrt(moved @ near.fixef_covariance @ moved), near.fixef_se["x"]]
     np.testing.assert_allclose(far.fixef_se, expected, rtol=1e-4)
     np.testing.assert_allclose(far.standard_errors["se"], near.standard_errors["se"], rtol=1e-3)
+
+
+def test_memory_is_three_matrices() -> None:
+    """Over the coefficients of the smaller factor: the factors at two points, and an inverse."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": rng.integers(0, 720, 6000), "h": rng.integers(0, 700, 6000)})
+    eta = rng.standard_normal(720)[data["g"]] + rng.standard_normal(700)[data["h"]]
+    data["b"] = (eta + rng.logistic(size=6000) > 0).astype(int)
+    mfx.learn_covariance("b ~ 1 + (1 | g) + (1 | h)", data.head(200), family="bernoulli")  # compiles
+    tracemalloc.start()
+    mfx.learn_covariance("b ~ 1 + (1 | g) + (1 | h)", data, family="bernoulli")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3.9 * 8 * 700**2
