@@ -96,7 +96,9 @@ class Design:
                     )
         terms = tuple(replace(t, grouping=t.grouping.take(rows)) for t in given.terms)
         for term in terms:
-            if get_family(self.spec.family).has_sigma and term.grouping.n_levels * term.q >= len(rows):
+            if get_family(self.spec.family).has_sigma and term.grouping.n_levels * term.q_related >= len(
+                rows
+            ):
                 raise DataError(
                     f"the {len(rows)} rows drawn have {term.grouping.n_levels} levels of factor '{term.name}', whose "
                     "coefficients cannot be told from the residuals: draw more rows or levels"

@@ -50,6 +50,11 @@ class RandomTerm:
     def q(self) -> int:
         return len(self.names)
 
+    @property
+    def q_related(self) -> int:
+        """Most coefficients whose covariances are all free: of the largest bar term on this factor."""
+        return int(np.count_nonzero(self.free, axis=1).max())
+
 
 @dataclass(frozen=True, eq=False)
 class Predictors:

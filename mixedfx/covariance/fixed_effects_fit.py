@@ -29,7 +29,8 @@ class FixedEffectsFit:
 def fixed_effects_fit(
     X: Floats, offset: Floats, response: Response, settled: float = SETTLED
 ) -> FixedEffectsFit:
-    """Newton's method with step halving, from beta = 0 and the thresholds of a model without predictors.
+    """Newton's method with step halving, from beta as far as it makes up for the offset, and the thresholds of a model
+    without predictors.
 
     A start has to be near, not exact: what has not settled after `MAX_STEPS`, as under complete separation, is taken
     as it is.
@@ -46,11 +47,13 @@ def fixed_effects_fit(
     Raises
     ------
     DataError
-        The loss is not finite at beta = 0.
+        The loss is not finite there.
     """
     p = X.shape[1]
-    x = np.concatenate([np.zeros(p), response.start_alpha(offset)])
-    here = response.evaluate(offset, x[p:])
+    # An offset far from 0 makes every outcome certain, in the wrong direction: no place to take a step from.
+    beta = -np.linalg.lstsq(X, offset, rcond=None)[0] if offset.any() else np.zeros(p)
+    x = np.concatenate([beta, response.start_alpha(offset + X @ beta)])
+    here = response.evaluate(offset + X @ beta, x[p:])
     if not np.isfinite(here.loss):
         raise DataError(
             f"the likelihood is not finite with an offset of up to {np.abs(offset).max():.3g}: it is added to the "

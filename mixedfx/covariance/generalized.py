@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -36,6 +37,10 @@ Floats = NDArray[np.float64]
 
 SMALLEST_START, LARGEST_START = 0.02, 4.0
 """Bounds of the variance of eta that one coefficient's starting variance makes."""
+RELATED = 4.0
+"""Ratio of two guesses of a variance from which on both are tried, where coefficients have no covariances."""
+LEAST_OWN = 1e-6
+"""Part of a column's mean square that is taken for its own, however near it is to others."""
 LARGEST_LINK = 1.0
 """Variance of a linear predictor that is not small: 1,000 times as much is beyond probabilities of 1e-13."""
 
@@ -90,10 +95,11 @@ def laplace_optimum(
     problem = LaplaceProblem.of(design, family, profiled=nagq == 0)
     names = design.predictors.fixed_names
     try:
-        laplace = _maximise(_start(problem, start, fixed_start, names), problem)
+        starts = _starts(problem, start, fixed_start, names)
+        laplace = max((_maximise(begin, problem) for begin in starts), key=lambda optimum: optimum.at.loglik)
     except (ConvergenceError, np.linalg.LinAlgError) as error:
         raise explained(error, design, problem.response, problem.rows.X, problem.rows.offset) from error
-    return _maximise(QuadraturePoint(laplace.at, nagq), problem) if nagq > 1 else laplace
+    return _maximise(partial(QuadraturePoint, laplace.at, nagq), problem) if nagq > 1 else laplace
 
 
 def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
@@ -101,30 +107,42 @@ def laplace_point(at: GeneralizedPoint) -> LaplacePoint:
     return at.laplace if isinstance(at, QuadraturePoint) else at
 
 
-def _maximise[P: (LaplacePoint, QuadraturePoint)](start: P, problem: LaplaceProblem) -> Optimum[P]:
-    return maximise(start, problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
+def _maximise[P: (LaplacePoint, QuadraturePoint)](
+    begin: Callable[[], P], problem: LaplaceProblem
+) -> Optimum[P]:
+    # A start that had a name here would be kept, and with it a matrix over the rest.
+    return maximise(begin(), problem.space, with_sigma=False, memory=MEMORY, tol=1e-11)
 
 
-def _start(
+def _starts(
     problem: LaplaceProblem,
     given: VarCorr | None,
     fixed: tuple[Floats, Floats] | None,
     names: Sequence[str],
-) -> LaplacePoint:
+) -> Iterator[Callable[[], LaplacePoint]]:
+    """Where to begin: most often one place."""
     without = fixed_effects_fit(problem.rows.X, problem.rows.offset, problem.response)
     check_separation(problem.response, without, problem.rows.X, names)
-    if given is None:
-        point = moment_guess(problem, without)
-    else:
+    beta, alpha = (without.beta, without.alpha) if fixed is None else fixed
+    if given is not None:
         point = Covariances(problem.space.from_varcorr(given).matrices, 1.0)
-    return problem.at(point, *((without.beta, without.alpha) if fixed is None else fixed))
+        yield partial(problem.at, point, beta, alpha)
+        return
+    point = moment_guess(problem, without)
+    yield partial(problem.at, point, beta, alpha)
+    apart = moment_guess(problem, without, related=True)
+    for term, S, other in zip(problem.space.terms, point.matrices, apart.matrices, strict=True):
+        if not term.free.all() and (np.diag(other) > RELATED * np.diag(S)).any():
+            yield partial(problem.at, apart, beta, alpha)
+            return
 
 
-def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit) -> Covariances:
+def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit, *, related: bool = False) -> Covariances:
     """Diagonal covariances by the method of moments, from the fit without random effects.
 
     A level's score g = -sum z w l' has variance D = sum z^2 w l'' there, and about tau^2 D^2 more where its coefficient
-    has variance tau^2: sums over the levels are solved for tau^2, one coefficient at a time.
+    has variance tau^2: sums over the levels are solved for tau^2, one coefficient at a time. `related`: each
+    so large that what the factor's other coefficients cannot make up for is large, because all may cancel out.
     """
     d1, omega = without.response.d1, without.response.d2
     blocks = problem.rows.operator.diagonal_blocks(omega)
@@ -137,7 +155,12 @@ def moment_guess(problem: LaplaceProblem, without: FixedEffectsFit) -> Covarianc
         g, D = scores[term.name], np.diagonal(by_factor[term.name], axis1=1, axis2=2)
         size = np.maximum(D.sum(axis=0) / total, tiny)
         moment = ((g**2).sum(axis=0) - D.sum(axis=0)) / np.maximum((D**2).sum(axis=0), tiny)
-        matrices.append(np.diag(np.clip(moment * size / term.q, SMALLEST_START, LARGEST_START) / size))
+        share = np.clip(moment * size / term.q, SMALLEST_START, LARGEST_START)
+        if related:
+            share = LARGEST_START
+            products = by_factor[term.name].sum(axis=0) / total + np.diag(LEAST_OWN * size)
+            size = 1.0 / np.diag(np.linalg.inv(products))
+        matrices.append(np.diag(share / size))
     return Covariances(tuple(matrices), 1.0)
 
 

@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 STEP = 2e-4
 """Of the differences, in standard errors. Their error is about STEP, so that one side is enough, at half
 the work; that of the gradient is divided by STEP."""
+UNLIKE = 10.0
+"""Ratio of what the gradient says along a direction to average information from which on one of them is wrong."""
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +81,11 @@ def joint_covariance[P: LikelihoodPoint](
     here = in_theta(gradient_at(optimum), theta.factors)
     along = np.asarray(scipy.linalg.block_diag(theta.jacobian(theta.factors), np.eye(n_fixed)))
     information = np.delete(np.delete(optimum.average_information(), n, axis=0), n, axis=1)
-    directions = _directions(along.T @ information @ along)
+    directions, known = _directions(along.T @ information @ along)
     rows = [directions.T @ (gradient(step * way) - here) for way in directions.T]
-    H = -np.array(rows).reshape(n_theta + n_fixed, -1) / step
-    H = 0.5 * (H + H.T)
+    H = -np.reshape(rows, directions.shape) / step
     H[~np.isfinite(H)] = 0.0  # no mode was found there: nothing is known
+    H = _without_leaps(0.5 * (H + H.T), _in_fixed_effects(directions, n_theta), known)
     covariance, unknown = known_inverse(H, directions)
     eigenvalues = _scaled_eigenvalues(H, directions)
     whole = along @ covariance @ along.T
@@ -96,8 +99,9 @@ def joint_covariance[P: LikelihoodPoint](
     return JointCovariance(entries, fixed, whole, float(eigenvalues[0]), float(eigenvalues[-1]))
 
 
-def _directions(information: Floats) -> Floats:
-    """Columns of one standard error each that `information` does not relate to each other, shape (n, n).
+def _directions(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Columns of one standard error each that `information` does not relate to each other, shape (n, n), and of which
+    it says anything.
 
     Along the parameters themselves, differences would lose what a direction keeps that several change together: an
     intercept and the coefficient of a column far from 0 do so by many times their conditional standard errors.
@@ -105,10 +109,30 @@ def _directions(information: Floats) -> Floats:
     size = np.diag(information)
     unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
     if not len(unit):
-        return np.zeros((0, 0))
+        return np.zeros((0, 0)), np.zeros(0, dtype=bool)
     values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
     known = values > len(unit) * NOTHING * max(values[-1], 0.0)
-    return unit[:, None] * vectors / np.sqrt(np.where(known, values, 1.0))
+    return unit[:, None] * vectors / np.sqrt(np.where(known, values, 1.0)), known
+
+
+def _in_fixed_effects(directions: Floats, n_theta: int) -> NDArray[np.bool_]:
+    """Whether a direction is one of (beta, alpha) rather than of covariances."""
+    sizes = (directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), TINY)) ** 2
+    return sizes[n_theta:].sum(axis=0) > sizes[:n_theta].sum(axis=0)
+
+
+def _without_leaps(H: Floats, fixed: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:
+    """H with average information, 1 or nothing, along the directions of `fixed` effects whose steps went too far.
+
+    Where the data separate, a standard error is so long that a step leads from certain outcomes to impossible ones; the
+    gradient there says nothing of the optimum, and would spoil what is known of the other parameters.
+    """
+    change = np.diag(H)
+    leaps = fixed & ~(known & (change > 1.0 / UNLIKE) & (change < UNLIKE))
+    out = H.copy()
+    out[leaps, :] = out[:, leaps] = 0.0
+    out[leaps, leaps] = np.where(known[leaps], 1.0, 0.0)
+    return out
 
 
 def _scaled_eigenvalues(H: Floats, directions: Floats) -> Floats:

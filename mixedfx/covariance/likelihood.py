@@ -81,6 +81,10 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
     starts = [rough_estimates(problem)]
     if design.n_rows <= FEW_ROWS:  # whose likelihood can have several maxima
         starts.append(equal_shares(problem))
+    if not all(term.free.all() for term in design.predictors.terms):
+        related = rough_estimates(problem, related=True)
+        if problem.at(related).loglik > problem.at(starts[0]).loglik:
+            starts.append(related)
     optima, refusals = [], []
     for first in starts:
         try:
@@ -97,12 +101,17 @@ def gaussian_optimum(design: Design, *, reml: bool, start: VarCorr | None = None
 def _check_identified(design: Design) -> None:
     for term in design.predictors.terms:
         check_features(design, term)
-        coefficients = term.grouping.n_levels * term.q
+        # As lme4 counts them: coefficients without covariances are as if of several factors.
+        coefficients = term.grouping.n_levels * term.q_related
         if coefficients >= design.n_rows:
             raise DataError(
                 f"factor '{term.name}' has {coefficients} coefficients ({term.grouping.n_levels} levels x "
-                f"{term.q}) for {design.n_rows} observations, so they cannot be told from the residuals; "
-                + ("use fewer slopes, or another grouping factor" if term.q > 1 else "take its bar term out")
+                f"{term.q_related}) for {design.n_rows} observations, so they cannot be told from the residuals; "
+                + (
+                    "use fewer slopes, or another grouping factor"
+                    if term.q_related > 1
+                    else "take its bar term out"
+                )
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
@@ -20,17 +22,19 @@ ENOUGH, MOST_STEPS = 0.01, 10
 """Gain in log-likelihood with which a factor alone is near enough, and steps it may take."""
 
 
-def rough_estimates(problem: GaussianProblem) -> Covariances:
+def rough_estimates(problem: GaussianProblem, *, related: bool = False) -> Covariances:
     """Covariances near enough to begin with: of each factor by the likelihood of a model that has it alone.
 
     There the other factors are noise, which costs little where each level meets many of theirs. Every coefficient is
-    left some variance, so that it can be seen to matter.
+    left some variance, so that it can be seen to matter. `related`: variances of models in which all coefficients of a
+    factor have covariances, whatever the formula says.
     """
     square, n = float(problem.weights @ problem.y**2), len(problem.y)
     matrices, explained, left = [], [], []
     sums = {block.name: (A, c) for block, A, c in _level_sums(problem)}
     for term, start in zip(problem.space.terms, _moments(problem), strict=True):
-        space = ParameterSpace.of((term,))
+        own = replace(term, free=np.ones_like(term.free)) if related else term
+        space = ParameterSpace.of((own,))
         alone = OneFactor(space, *sums[term.name], square, n)
         size = alone.A.sum(axis=0) / n
         sigma2 = max(square / n - float(np.sum(size * start)), 0.1 * square / n)
@@ -38,7 +42,7 @@ def rough_estimates(problem: GaussianProblem) -> Covariances:
             alone.at(Covariances((start,), sigma2)), space, tol=ENOUGH, max_iterations=MOST_STEPS
         )
         least = LEAST_SHARE * square / n / np.maximum(np.diag(size), np.finfo(float).tiny)
-        matrices.append(_inside(found.at.point.matrices[0], least))
+        matrices.append(_inside(np.where(term.free, found.at.point.matrices[0], 0.0), least))
         explained.append(float(np.sum(size * matrices[-1])))
         left.append(found.at.point.sigma2)
     # What a factor alone leaves holds the others' share too.

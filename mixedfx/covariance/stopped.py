@@ -101,10 +101,15 @@ def _without_residual(design: Design, to_explain: float, sigma2: float | None) -
 def why_without_bound(design: Design, matrices: Sequence[Floats], to_explain: float) -> str:
     """Names a coefficient whose variance is beyond all proportion; "" where there is none. Arguments as above."""
     for term, S in zip(design.predictors.terms, matrices, strict=True):
-        size = (design.predictors.z(term) ** 2).mean(axis=0)
-        for name, share in zip(term.names, np.diag(S) * size, strict=True):
-            if share > RUNAWAY * to_explain:
-                return _nearly_collinear(design, term) or (
+        z = design.predictors.z(term)
+        size = (z**2).mean(axis=0)
+        # Coefficients may cancel out, as those of 1 and of a column far from 0 do: what counts is a column's own part.
+        own = 1.0 / np.diag(np.linalg.inv(z.T @ z / len(z) + np.diag(NEARLY * size)))
+        for name, variance, whole, part in zip(term.names, np.diag(S), size, own, strict=True):
+            if variance * whole > RUNAWAY * to_explain and (reason := _nearly_collinear(design, term)):
+                return reason
+            if variance * part > RUNAWAY * to_explain:
+                return (
                     f"the variance of '{name}' of factor '{term.name}' grows without bound, because nothing in the "
                     "data limits it: its levels determine the response, or fixed effects tell them apart. Take the "
                     "term out, or merge levels"

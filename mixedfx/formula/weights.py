@@ -13,6 +13,9 @@ from mixedfx.errors import DataError
 from mixedfx.formula.numeric import column_numbers
 from mixedfx.frames import column
 
+LARGEST = 1e50
+"""Of weights: squares of their products with responses and features must be numbers."""
+
 
 def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Weights of the rows of `frame`, shape (N,), possibly NaN; a view of one 1 for None.
@@ -46,15 +49,22 @@ def read_weights(weights: object, frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def check_weights(values: NDArray[np.float64], weights: object) -> None:
-    """Raise `DataError` unless every weight is finite and above 0."""
+    """Raise `DataError` unless every weight is finite and above 0, and of a size that can be computed with."""
     if is_constant(values):
         return
+    name = f"column '{weights}'" if isinstance(weights, str) else "weights"
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
-        name = f"column '{weights}'" if isinstance(weights, str) else "weights"
         raise DataError(
             f"{name} must be finite and above 0, but {int(bad.sum())} of {len(values)} are not, the first "
             f"being {values[bad][0]:g} in row number {int(np.flatnonzero(bad)[0])}; leave such rows out"
+        )
+    extreme = ~((values <= LARGEST) & (values >= 1.0 / LARGEST))
+    if extreme.any():
+        raise DataError(
+            f"{name} must lie between {1.0 / LARGEST:g} and {LARGEST:g}, but {int(extreme.sum())} of {len(values)} do "
+            f"not, the first being {values[extreme][0]:g} in row number {int(np.flatnonzero(extreme)[0])}; divide all "
+            "by their mean"
         )
 
 

@@ -75,14 +75,20 @@ class DenseReduced:
         """S^-1, full and symmetric; without beta (C_bb) its rows and columns of beta are 0."""
         from mixedfx.linalg.dense_kernels import mirror_lower
 
-        n = len(self.U) if with_fixed else self.n_random
-        inverse = np.zeros((len(self.U), len(self.U)))
+        size, n = len(self.U), len(self.U) if with_fixed else self.n_random
+        inverse = np.zeros((size, size))
         if n:
+            # LAPACK wants its matrix in one piece and works in place: at the end of the memory, from where the rows
+            # then move to their places. It writes columns first: of a transpose the lower triangle is filled.
+            dense = inverse.reshape(-1)[size * size - n * n :].reshape(n, n)
+            dense[...] = self.U[:n, :n].T
             (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
             with shared(n):
-                upper, _ = potri(self.U[:n, :n], lower=0)
-            # LAPACK writes columns first: in upper.T, the same memory, it is the lower triangle that is filled.
-            inverse[:n, :n] = upper.T
+                potri(dense.T, lower=0, overwrite_c=1)
+            if n < size:
+                for own, row in zip(inverse, dense, strict=False):
+                    own[:n] = row
+                inverse[:, n:] = inverse[n:] = 0.0
             mirror_lower(inverse[:n])
         return inverse
 

@@ -61,6 +61,14 @@ def test_slopes_of_levels_seen_once_are_too_many(data: pd.DataFrame) -> None:
         learn(pairs, "gaussian", "1 + x + (1 + x | pair)")
 
 
+def test_coefficients_without_covariances_are_counted_bar_by_bar(data: pd.DataFrame) -> None:
+    """As lme4 does: those of other bars are as if of another factor."""
+    triples = data.assign(triple=data["row"] // 3, v=np.cos(data["row"]))
+    fit = learn(triples, "gaussian", "1 + x + (1 + x + v || triple)")
+    assert fit.converged
+    assert fit.n_levels["triple"] * 3 >= fit.n_rows
+
+
 @pytest.mark.parametrize("family", RESPONSES)
 def test_a_factor_of_one_level(data: pd.DataFrame, family: str) -> None:
     with pytest.raises(DataError, match=r"'c' has one level only .*take its bar term out"):

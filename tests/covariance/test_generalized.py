@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import goldens
 import numpy as np
 import pandas as pd
@@ -114,6 +116,22 @@ def test_uncorrelated_terms_have_no_covariance() -> None:
     assert got.varcorr["g"].iloc[0, 1] == 0
 
 
+@pytest.mark.parametrize("seed", [24, 30])
+def test_uncorrelated_coefficients_that_cancel_out(seed: int) -> None:
+    """With x far from 0 they do in truth, and small variances are a maximum, too: not the highest."""
+    rng = np.random.default_rng(seed)
+    g, x = rng.integers(0, 10, 300), rng.standard_normal(300)
+    eta = rng.standard_normal(10)[g] * 3 + 2 * rng.standard_normal(10)[g] * x
+    data = pd.DataFrame({"g": g, "x": x + 10, "b": (rng.random(300) < 1 / (1 + np.exp(-eta))).astype(int)})
+    got = mfx.learn_covariance("b ~ 1 + x + (1 + x || g)", data, family="bernoulli")
+    large = mfx.VarCorr.from_frame(
+        pd.DataFrame({"grp": "g", "var1": ["(Intercept)", "x"], "var2": None, "vcov": [400.0, 4.0]})
+    )
+    again = mfx.learn_covariance("b ~ 1 + x + (1 + x || g)", data, family="bernoulli", start=large)
+    assert got.loglik == pytest.approx(again.loglik, abs=1e-6)
+    assert got.varcorr["g"].loc["(Intercept)", "(Intercept)"] > 100
+
+
 @pytest.mark.parametrize("family", ["bernoulli", "poisson", "cumulative"])
 def test_weights_are_frequencies(family: str) -> None:
     response = {"bernoulli": "b", "poisson": "k", "cumulative": "o"}[family]
@@ -126,12 +144,14 @@ def test_weights_are_frequencies(family: str) -> None:
     np.testing.assert_allclose(weighted.fixef, repeated.fixef, atol=1e-6)
 
 
-def test_an_offset_moves_the_intercept_alone() -> None:
-    data = simulated().assign(shift=1.5)
-    plain = mfx.learn_covariance("k ~ 1 + x + (1 | g)", data, family="poisson")
-    moved = mfx.learn_covariance("k ~ 1 + x + offset(shift) + (1 | g)", data, family="poisson")
+@pytest.mark.parametrize(("family", "response"), [("bernoulli", "b"), ("poisson", "k")])
+@pytest.mark.parametrize("shift", [1.5, -40.0, 300.0])
+def test_an_offset_moves_the_intercept_alone(family: str, response: str, shift: float) -> None:
+    data = simulated().assign(shift=shift)
+    plain = mfx.learn_covariance(f"{response} ~ 1 + x + (1 | g)", data, family=family)
+    moved = mfx.learn_covariance(f"{response} ~ 1 + x + offset(shift) + (1 | g)", data, family=family)
     assert moved.loglik == pytest.approx(plain.loglik, abs=1e-8)
-    np.testing.assert_allclose(plain.fixef - moved.fixef, [1.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(plain.fixef - moved.fixef, [shift, 0.0], atol=1e-6)
 
 
 def test_binary_response_with_two_ordered_categories_is_logistic() -> None:
@@ -150,6 +170,14 @@ def test_everything_works_without_fixed_effects() -> None:
     got = mfx.learn_covariance("b ~ 0 + (1 | g)", simulated(), family="bernoulli")
     assert got.converged
     assert len(got.fixef) == len(got.fixef_se) == 0
+
+
+def test_nothing_is_left_without_fixed_effects_and_variance() -> None:
+    data = pd.DataFrame({"g": np.arange(40) % 4, "b": np.arange(40) // 4 % 2})
+    got = mfx.learn_covariance("b ~ 0 + (1 | g)", data, family="bernoulli")
+    assert got.boundary == ("g (Intercept)",)
+    assert got.loglik == pytest.approx(40 * np.log(0.5))
+    assert "converged" in str(got.summary())
 
 
 def test_restricted_likelihood_is_refused() -> None:
@@ -233,3 +261,20 @@ def test_standard_errors_do_not_depend_on_the_origin() -> None:
     expected = [np.sqrt(moved @ near.fixef_covariance @ moved), near.fixef_se["x"]]
     np.testing.assert_allclose(far.fixef_se, expected, rtol=1e-4)
     np.testing.assert_allclose(far.standard_errors["se"], near.standard_errors["se"], rtol=1e-3)
+
+
+def test_memory_is_three_matrices() -> None:
+    """Over the coefficients of the smaller factor: the factors at two points, and an inverse; a half for the rest."""
+    rng = np.random.default_rng(0)
+    n, J = 10_000, 700
+    data = pd.DataFrame(
+        {"g": rng.integers(0, 720, n), "h": rng.integers(0, J, n), "x": rng.standard_normal(n)}
+    )
+    eta = rng.standard_normal(720)[data["g"]] + rng.standard_normal(J)[data["h"]]
+    data["b"] = (eta + rng.standard_normal(n) > 0).astype(int)
+    mfx.learn_covariance("b ~ x + (1 | g) + (1 | h)", data.head(200), family="bernoulli")  # compiles
+    tracemalloc.start()
+    mfx.learn_covariance("b ~ x + (1 | g) + (1 | h)", data, family="bernoulli")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 8 * J**2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from problems import model
 
@@ -46,3 +47,25 @@ def test_start_is_near(formula: str) -> None:
     start = problem.at(rough_estimates(problem))
     best = mfx.learn_covariance(formula, mfx.datasets.load_insteval())
     assert best.loglik - start.loglik < 12.5
+
+
+@pytest.mark.parametrize("n", [300, 1500])
+def test_uncorrelated_coefficients_that_cancel_out(n: int) -> None:
+    """With x far from 0 they do in truth, and variances of 0 are a maximum, too: hundreds below the highest."""
+    rng = np.random.default_rng(0)
+    g, h, x = rng.integers(0, 25, n), rng.integers(0, 6, n), rng.standard_normal(n)
+    y = 2 * rng.standard_normal(25)[g] * x + 0.5 * rng.standard_normal(6)[h] + rng.standard_normal(n)
+    data = pd.DataFrame({"y": y, "x": x + 30, "g": g, "h": h})
+    formula = "y ~ x + (1 + x || g) + (1 | h)"
+    large = pd.DataFrame(
+        {
+            "grp": ["g", "g", "h", "Residual"],
+            "var1": ["(Intercept)", "x", "(Intercept)", None],
+            "var2": None,
+            "vcov": [3600.0, 4.0, 0.25, 1.0],
+        }
+    )
+    again = mfx.learn_covariance(formula, data, start=mfx.VarCorr.from_frame(large))
+    got = mfx.learn_covariance(formula, data)
+    assert got.loglik == pytest.approx(again.loglik, abs=1e-6)
+    assert got.varcorr["g"].loc["x", "x"] > 1

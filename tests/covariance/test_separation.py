@@ -71,3 +71,31 @@ def test_rare_outcomes_do_not_separate(data: pd.DataFrame) -> None:
     rare = data.assign(b=0)
     rare.loc[[5, 70, 100], "b"] = 1
     mfx.learn_covariance("b ~ 1 + x + (1 | g)", rare, family="bernoulli")
+
+
+@pytest.mark.parametrize("intercept", [0, 1])
+@pytest.mark.parametrize("family", RESPONSES)
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_standard_errors_of_what_is_not_separated(family: str, intercept: int, seed: int) -> None:
+    """Are those of the other rows, whatever the differences see where the likelihood is flat."""
+    rng = np.random.default_rng(seed)
+    n = 120
+    frame = pd.DataFrame(
+        {"g": rng.integers(0, 12, n), "h": rng.integers(0, 5, n), "x": rng.standard_normal(n)}
+    )
+    eta = 0.5 * frame["x"] + rng.standard_normal(12)[frame["g"]]
+    frame["b"] = (eta + rng.logistic(size=n) > 0).astype(int).where(frame["h"] > 0, 1)
+    frame["share"] = frame["b"].astype(float)
+    frame["k"] = rng.poisson(np.exp(0.3 * eta))
+    frame["k"] = frame["k"].where(frame["h"] > 0, 0)
+    frame["o"] = (frame["k"] + 1).clip(upper=3).where(frame["h"] > 0, 0)
+    formula, rest = f"{RESPONSES[family]} ~ {intercept} + C(h) + x + (1 | g)", frame[frame["h"] > 0]
+    trials = {"weights": "trials"} if family == "binomial" else {}
+    frame, rest = frame.assign(trials=5.0), rest.assign(trials=5.0)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="the data separate"):
+        fit = mfx.learn_covariance(formula, frame, family=family, **trials)  # pyright: ignore[reportArgumentType]
+    without = mfx.learn_covariance(formula, rest, family=family, **trials)  # pyright: ignore[reportArgumentType]
+    assert fit.fixef_se["x"] == pytest.approx(without.fixef_se["x"], rel=1e-2)
+    np.testing.assert_allclose(fit.standard_errors["se"], without.standard_errors["se"], rtol=2e-2)
+    separated = "C(h)1" if intercept or family == "cumulative" else "C(h)0"
+    assert not fit.fixef_se[separated] < 100  # nan, too

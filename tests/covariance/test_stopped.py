@@ -36,6 +36,13 @@ def test_a_variance_without_bound() -> None:
     assert "'(Intercept)' of factor 'g' grows without bound" in why("y ~ 1 + (1 | g)", [np.array([[1e6]])])
 
 
+def test_variances_that_cancel_out_are_bounded() -> None:
+    """An intercept and the slope of a column far from 0: predictors vary by the column's deviations from its mean."""
+    slope = np.array([-30.0, 1.0])
+    reason = why("y ~ x + (1 + x | g)", [16.0 * np.outer(slope, slope)], x=lambda d: d["x"] + 30)
+    assert "bound" not in reason
+
+
 def test_a_column_far_from_its_origin() -> None:
     reason = why("y ~ x + (1 + x | g)", [np.diag([1e6, 1.0])], x=lambda d: d["x"] + 2000)
     assert "'x', which has a random coefficient for factor 'g', lies far from 0" in reason

@@ -47,6 +47,10 @@ def test_none_is_one() -> None:
             [1.0, 0.0, -2.0, 1.0],
             "weights must be finite and above 0, but 2 of 4 are not, the first being 0 in row number 1",
         ),
+        (
+            [1.0, 1e300, 1.0, 1.0],
+            "between 1e-50 and 1e[+]50, but 1 of 4 do not, .*1e[+]300 in row number 1; divide",
+        ),
         ([1.0, 1.0, np.inf, 1.0], "weights must be finite and above 0, but 1 of 4"),
         ([1.0, 2.0], "there are 2 weights for 4 rows"),
         ([2.0], "there are 1 weights for 4 rows"),
