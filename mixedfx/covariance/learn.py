@@ -18,6 +18,7 @@ from mixedfx.covariance.result import CovarianceResult
 from mixedfx.design import Design, build_design
 from mixedfx.errors import SettingError
 from mixedfx.families import Family, get_family
+from mixedfx.linalg.blas import one_blas
 from mixedfx.posterior_diagnostics import FEWEST_DRAWS
 from mixedfx.progress import check_progress
 from mixedfx.sampled_design import sampled_designs
@@ -127,7 +128,8 @@ def learn_covariance(
         chosen, method, nagq, satterthwaite, priors, draws, warmup, chains, begin, force, seed, progress
     )
     if subsample is None:
-        return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
+        with one_blas():  # for the design as well: threads once woken would turn beside a small fit
+            return settings.fit(build_design(formula, data, family=chosen, weights=weights, na=na))
     sampled = sampled_designs(formula, data, subsample, family=chosen, weights=weights, na=na)
     fits: dict[int, CovarianceResult] = {}
     for draw in sampled.draws:
