@@ -23,8 +23,7 @@ REFERENCE_SEED = 1000
 class Case:
     """A model to sample.
 
-    `reference` is the number of draws of each of the four chains of the long run, 0 for none; `settings` go to
-    `learn_covariance`.
+    `draws` are those of each of four chains; `reference` is their number in the long run, 0 for none.
     """
 
     name: str
@@ -32,6 +31,7 @@ class Case:
     family: str
     load: Callable[[Sources], pd.DataFrame]
     methods: tuple[str, ...] = METHODS
+    draws: int = 1000
     reference: int = 5000
 
 
@@ -45,6 +45,8 @@ class Sampled:
         Of the whole call, the likelihood fit included; what it took to compile, which is part of it.
     cpu_seconds
         Processor time of the whole call on all cores: what can be compared where other work ran beside.
+    draws
+        Of each chain.
     warmup, evaluations
         Iterations of each chain's warm-up; of the other methods evaluations of the density.
     ess
@@ -65,6 +67,7 @@ class Sampled:
     rows: int
     method: str
     seed: int
+    draws: int
     seconds: float
     compile_seconds: float
     cpu_seconds: float
@@ -105,6 +108,7 @@ CASES = (
         "ml100k-slopes",
         f"liked ~ 1 + {_GENRES} + (1 + {_GENRES} | user) + (1 | item)",
         methods=("nuts",),
+        draws=600,
         reference=0,
     ),
 )
@@ -118,7 +122,13 @@ def sampling(
         for seed in range(seeds):
             began, used = time.perf_counter(), time.process_time()
             fit = mfx.learn_covariance(
-                case.formula, data, family=case.family, method=method, seed=seed, force=True
+                case.formula,
+                data,
+                family=case.family,
+                method=method,
+                draws=case.draws,
+                seed=seed,
+                force=True,
             )
             seconds, cpu = time.perf_counter() - began, time.process_time() - used
             yield _judged(case, method, seed, fit, seconds, cpu, reference)
@@ -162,6 +172,7 @@ def _judged(
         rows=fit.n_rows,
         method=method if method == fit.method else f"{method}, then {fit.method}",
         seed=seed,
+        draws=case.draws,
         seconds=round(seconds, 2),
         compile_seconds=round(compiling, 2),
         cpu_seconds=round(cpu_seconds, 1),
