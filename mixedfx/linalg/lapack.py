@@ -29,6 +29,8 @@ def upper_cholesky(S: Floats) -> Floats:
     LinAlgError
         S is not positive definite.
     """
+    if not len(S):
+        return S.T
     potrf = _potrf()
     if potrf is None or not S.flags.c_contiguous:
         return scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)

@@ -27,6 +27,10 @@ def test_the_factor_is_numpys_and_in_the_same_memory() -> None:
     assert np.shares_memory(U, upper)
 
 
+def test_nothing_is_factored_into_nothing() -> None:
+    assert upper_cholesky(np.zeros((0, 0))).shape == (0, 0)
+
+
 def test_a_matrix_that_is_not_positive_definite_is_refused() -> None:
     with pytest.raises(LinAlgError, match="order 2"):
         upper_cholesky(np.array([[1.0, 2.0], [2.0, 1.0]]))
