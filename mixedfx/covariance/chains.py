@@ -25,7 +25,7 @@ from mixedfx.covariance.nuts_program import (
     retuned,
     shapes,
 )
-from mixedfx.covariance.warmup import Moments, agree, pooled_inverse_mass, windows
+from mixedfx.covariance.warmup import FIRST_WINDOWS, Moments, agree, pooled_inverse_mass, windows
 from mixedfx.linalg.threads import usable_cores
 from mixedfx.posterior_diagnostics import FEWEST_DRAWS
 from mixedfx.progress import Report
@@ -201,7 +201,8 @@ class _Chains:
         for number, length in enumerate(lengths):
             draws, moments, log_steps = self._window(length)
             spent += length
-            arrived = number == len(lengths) - 1 or (number >= 3 and agree(draws))
+            compared = number >= len(FIRST_WINDOWS) - 1
+            arrived = number == len(lengths) - 1 or (compared and agree(draws))
             if not arrived and number:
                 self.inverse_mass = pooled_inverse_mass(moments, self.inverse_mass)
             self.step = float(np.exp(np.mean(log_steps)))

@@ -58,6 +58,13 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
         )
     if data is None:
         raise SettingError(f"{what} needs the data of the fit: pass data=")
+    design = rows_again(fit, data, weights)
+    check_same_data(fit, design)
+    return design
+
+
+def rows_again(fit: CovarianceResult, data: object, weights: object = None) -> Design:
+    """The rows of any fit, encoded again; raises `DataError` where the data have more or fewer of them."""
     design = build_design(fit.formula, data, family=fit.family, weights=weights)
     if fit.rows is not None and len(fit.rows) and fit.rows.max() < design.n_rows:
         design = design.take(fit.rows)
@@ -66,7 +73,6 @@ def design_again(fit: CovarianceResult, data: object, weights: object, what: str
             f"the data given have {design.n_rows} complete rows, but the fit was to {fit.n_rows}; pass the data of the "
             "fit"
         )
-    check_same_data(fit, design)
     return design
 
 

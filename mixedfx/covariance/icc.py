@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedfx.design import build_design
-from mixedfx.errors import DataError, SettingError
+from mixedfx.covariance.fit_again import rows_again
+from mixedfx.errors import SettingError
 from mixedfx.varcorr import INTERCEPT
 
 if TYPE_CHECKING:
@@ -79,16 +79,8 @@ def _mean_variances(result: CovarianceResult, data: object) -> dict[str, float]:
             f"factor '{sloped.factor}' has slopes ({slopes}), so that its share of the variance depends on their "
             "values: pass data=, the data of the fit"
         )
-    design = build_design(result.formula, data, family=result.family)
-    if result.rows is not None and len(result.rows) and result.rows.max() < design.n_rows:
-        design = design.take(result.rows)
-    if design.n_rows != result.n_rows:
-        raise DataError(
-            f"the data given have {design.n_rows} complete rows, but the fit was to {result.n_rows}; pass the data of "
-            "the fit"
-        )
-    predictors = design.predictors
-    products = {term.name: (z := predictors.z(term)).T @ z / design.n_rows for term in predictors.terms}
+    predictors = rows_again(result, data).predictors
+    products = {term.name: (z := predictors.z(term)).T @ z / result.n_rows for term in predictors.terms}
     return {
         block.factor: float(np.vdot(block.matrix, products[block.factor])) for block in result.varcorr.blocks
     }

@@ -30,8 +30,7 @@ def known_inverse(information: Floats, directions: Floats | None = None) -> tupl
     n = len(information)
     if not n:
         return information.copy(), np.zeros(0, dtype=bool)
-    size = np.abs(np.diag(information))
-    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    unit = unit_scale(np.abs(np.diag(information)))
     values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
     known = values > n * NOTHING * max(values[-1], 0.0)
     ways = np.diag(unit) if directions is None else directions * unit
@@ -39,6 +38,11 @@ def known_inverse(information: Floats, directions: Floats | None = None) -> tupl
     covariance = (along[:, known] / values[known]) @ along[:, known].T
     share = np.abs(along[:, ~known]) / np.linalg.norm(ways, axis=1, keepdims=True)
     return covariance, (share > INVOLVED).any(axis=1)
+
+
+def unit_scale(sizes: Floats) -> Floats:
+    """What makes a diagonal of such `sizes` one of ones: 1 / sqrt(size), 1 where it is not above 0; shape (n,)."""
+    return 1.0 / np.sqrt(np.where(sizes > 0, sizes, 1.0))
 
 
 def standard_errors(covariance: Floats) -> Floats:

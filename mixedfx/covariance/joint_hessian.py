@@ -14,7 +14,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.covariance.factor_coordinates import FactorCoordinates
-from mixedfx.covariance.inverse_information import NOTHING, known_inverse
+from mixedfx.covariance.inverse_information import NOTHING, known_inverse, unit_scale
 from mixedfx.covariance.likelihood_point import LikelihoodPoint
 from mixedfx.covariance.parameters import Covariances, ParameterSpace
 
@@ -106,8 +106,7 @@ def _directions(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     Along the parameters themselves, differences would lose what a direction keeps that several change together: an
     intercept and the coefficient of a column far from 0 do so by many times their conditional standard errors.
     """
-    size = np.diag(information)
-    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    unit = unit_scale(np.diag(information))
     if not len(unit):
         return np.zeros((0, 0)), np.zeros(0, dtype=bool)
     values, vectors = np.linalg.eigh(information * np.outer(unit, unit))
@@ -141,6 +140,5 @@ def _scaled_eigenvalues(H: Floats, directions: Floats) -> Floats:
         return np.ones(1)
     back = np.linalg.inv(directions)
     H = back.T @ H @ back
-    size = np.abs(np.diag(H))
-    unit = 1.0 / np.sqrt(np.where(size > 0, size, 1.0))
+    unit = unit_scale(np.abs(np.diag(H)))
     return np.linalg.eigvalsh(H * np.outer(unit, unit))

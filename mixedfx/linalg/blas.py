@@ -8,7 +8,8 @@ runs, both use one thread, and only SciPy's more of them, for what is large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ def one_blas() -> Iterator[None]:
     >>> with one_blas():
     ...     pass
     """
-    with _held(_threads.enter, _threads.leave):
+    with _limits.hold("one thread"):
         yield
 
 
@@ -44,7 +45,7 @@ def all_blas_single() -> Iterator[None]:
     >>> with all_blas_single():
     ...     pass
     """
-    with one_blas(), _held(_threads.forbid, _threads.allow):
+    with one_blas(), _limits.hold("no exceptions"):
         yield
 
 
@@ -60,72 +61,43 @@ def shared(size: int) -> Iterator[None]:
     if size < LARGE:
         yield
     else:
-        with _held(_threads.share, _threads.unshare):
+        with _limits.hold("all threads for what is large"):
             yield
 
 
-@contextmanager
-def _held(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
-    begin()
-    try:
-        yield
-    finally:
-        end()
-
-
-class _Threads:
-    """Counts who wants which limit: fits may run in several threads, and limits are the process's."""
+class _Limits:
+    """Counts who wants what: fits may run in several threads, and limits are the process's."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
-        self.users = self.sharers = self.forbidding = 0
-        self.own: list[int] = []
+        self.lock, self.wanted = Lock(), Counter[str]()
+        self.own: list[int] | None = None
 
-    def enter(self) -> None:
+    @contextmanager
+    def hold(self, wish: str) -> Iterator[None]:
+        self._count(wish, 1)
+        try:
+            yield
+        finally:
+            self._count(wish, -1)
+
+    def _count(self, wish: str, change: int) -> None:
         with self.lock:
-            if self.users == 0:
+            self.wanted[wish] += change
+            if self.own is None:
+                if not self.wanted["one thread"]:
+                    return
                 self.own = [library.get_num_threads() or 1 for library, _ in _libraries()]
-            self.users += 1
-            self._set()
-
-    def leave(self) -> None:
-        with self.lock:
-            self.users -= 1
-            self._set()
-
-    def forbid(self) -> None:
-        with self.lock:
-            self.forbidding += 1
-            self._set()
-
-    def allow(self) -> None:
-        with self.lock:
-            self.forbidding -= 1
-            self._set()
-
-    def share(self) -> None:
-        with self.lock:
-            self.sharers += 1
-            self._set()
-
-    def unshare(self) -> None:
-        with self.lock:
-            self.sharers -= 1
-            self._set()
-
-    def _set(self) -> None:
-        if not self.own:  # nobody has limited anything
-            return
-        sharing = self.sharers > 0 and not self.forbidding
-        for (library, may_share), own in zip(_libraries(), self.own, strict=True):
-            wanted = own if not self.users or (sharing and may_share) else 1
-            if library.get_num_threads() != wanted:
-                library.set_num_threads(wanted)
-        if not self.users:
-            self.own = []
+            limited = self.wanted["one thread"] > 0
+            sharing = self.wanted["all threads for what is large"] and not self.wanted["no exceptions"]
+            for (library, may_share), own in zip(_libraries(), self.own, strict=True):
+                threads = 1 if limited and not (sharing and may_share) else own
+                if library.get_num_threads() != threads:
+                    library.set_num_threads(threads)
+            if not limited:
+                self.own = None
 
 
-_threads = _Threads()
+_limits = _Limits()
 
 
 @cache

@@ -6,7 +6,7 @@ S = [D B'; B C],   D block-diagonal (`Components`),   T = C - B D^-1 B'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +14,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
-from mixedfx.linalg.blas import shared
 from mixedfx.linalg.components import Components
 from mixedfx.linalg.dense import DenseReduced
+from mixedfx.linalg.lapack import upper_inverse
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class LargePart:
     def of(cls, S: Floats) -> LargePart:
         """In the memory of S."""
         dense = DenseReduced.of(S, len(S))
-        return cls(replace(dense, U=_in_place(S.T, dense.U)), dense.logdet_random)
+        return cls(dense, dense.logdet_random)
 
     def solve(self, b: Floats) -> Floats:
         return self.dense.solve(b[0])[None]
@@ -63,11 +63,7 @@ class LargePart:
         return scipy.linalg.solve_triangular(self.dense.U, z[0], check_finite=False)[None]
 
     def invert(self) -> None:
-        U = self.dense.U
-        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (U,))
-        with shared(len(U)):
-            inverse, _ = potri(U, lower=0, overwrite_c=1)
-        _in_place(U, inverse)
+        upper_inverse(self.dense.U)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +172,6 @@ class ComponentFactor:
 
 def _factor(blocks: Floats) -> PartFactor:
     return LargePart.of(blocks[0]) if len(blocks) == 1 else SmallParts.of(blocks)
-
-
-def _in_place(memory: Floats, result: Floats) -> Floats:
-    """`result` in the memory that LAPACK was to overwrite, which it may decline."""
-    if not np.shares_memory(memory, result):
-        memory[...] = result
-    return memory
 
 
 def _solve(components: Components, parts: Sequence[PartFactor], b: Floats) -> Floats:

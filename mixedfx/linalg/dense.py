@@ -12,7 +12,7 @@ from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.blas import shared
 from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.lambdas import Lambdas
-from mixedfx.linalg.lapack import upper_cholesky
+from mixedfx.linalg.lapack import upper_cholesky, upper_inverse
 from mixedfx.linalg.layout import Block
 
 Floats = NDArray[np.float64]
@@ -43,8 +43,7 @@ class DenseReduced:
             S is not positive definite to rounding: fixed effects are collinear given the random ones.
         """
         try:
-            with shared(len(S)):
-                U = upper_cholesky(S)
+            U = upper_cholesky(S)
         except scipy.linalg.LinAlgError as error:
             raise ConvergenceError(
                 "the normal equations are singular to working precision; are fixed effects constant, collinear or on "
@@ -82,9 +81,7 @@ class DenseReduced:
             # then move to their places. It writes columns first: of a transpose the lower triangle is filled.
             dense = inverse.reshape(-1)[size * size - n * n :].reshape(n, n)
             dense[...] = self.U[:n, :n].T
-            (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-            with shared(n):
-                potri(dense.T, lower=0, overwrite_c=1)
+            upper_inverse(dense.T)
             if n < size:
                 for own, row in zip(inverse, dense, strict=False):
                     own[:n] = row

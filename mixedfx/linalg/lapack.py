@@ -1,7 +1,8 @@
-"""LAPACK's Cholesky factorization without Python's lock, so that several threads factor matrices at the same time.
+"""Cholesky factors and inverses of dense matrices in the memory that they are given.
 
-SciPy's own wrappers keep the lock while LAPACK works. These are the same routines of the same library, called through
-the addresses that SciPy gives to Cython.
+Factorizations go without Python's lock, so that several threads factor matrices at the same time: SciPy's own wrapper
+keeps it while LAPACK works. It is the same routine of the same library, called through the address that SciPy gives to
+Cython.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+
+from mixedfx.linalg.blas import shared
 
 Floats = NDArray[np.float64]
 
@@ -32,17 +35,35 @@ def upper_cholesky(S: Floats) -> Floats:
     if not len(S):
         return S.T
     potrf = _potrf()
+    # LAPACK reads columns first: for it the lower triangle of S is the upper one.
     if potrf is None or not S.flags.c_contiguous:
-        return scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+        with shared(len(S)):
+            U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+        return _in_place(S.T, U)
     from mixedfx.linalg.dense_kernels import clear_upper
 
     n, info = ctypes.c_int(len(S)), ctypes.c_int(0)
-    # LAPACK reads columns first: for it the lower triangle of S is the upper one.
-    potrf(b"U", ctypes.byref(n), S.ctypes.data, ctypes.byref(n), ctypes.byref(info))
+    with shared(len(S)):
+        potrf(b"U", ctypes.byref(n), S.ctypes.data, ctypes.byref(n), ctypes.byref(info))
     if info.value:
         raise scipy.linalg.LinAlgError(f"the leading minor of order {info.value} is not positive definite")
     clear_upper(S)
     return S.T
+
+
+def upper_inverse(U: Floats) -> Floats:
+    """The upper triangle of (U'U)^-1 from an upper triangle U (n, n), in its memory; what is below means nothing."""
+    (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (U,))
+    with shared(len(U)):
+        inverse, _ = potri(U, lower=0, overwrite_c=1)
+    return _in_place(U, inverse)
+
+
+def _in_place(memory: Floats, result: Floats) -> Floats:
+    """`result` in the memory that SciPy was to overwrite, which it declines where columns are not in one piece."""
+    if not np.shares_memory(memory, result):
+        memory[...] = result
+    return memory
 
 
 @cache

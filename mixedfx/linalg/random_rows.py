@@ -13,12 +13,12 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedfx.errors import ConvergenceError
-from mixedfx.linalg.blas import shared
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.dense import scaled_with_penalty
 from mixedfx.linalg.elimination import inverse_and_logdet
 from mixedfx.linalg.intercept_operator import InterceptOperator, row_operator
 from mixedfx.linalg.lambdas import Lambdas
+from mixedfx.linalg.lapack import upper_cholesky, upper_inverse
 from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.operator import Parts, RowOperator
 from mixedfx.linalg.random_parts import gram
@@ -231,9 +231,7 @@ class RandomHessian:
         if rows.n:
             S = _with_penalty(U, lambdas)
             try:
-                with shared(rows.n):
-                    # LAPACK reads columns first: S.T, the same memory, has its upper triangle filled.
-                    U = scipy.linalg.cholesky(S.T, lower=False, overwrite_a=True, check_finite=False)
+                U = upper_cholesky(S)
             except scipy.linalg.LinAlgError as error:
                 raise ConvergenceError("the weights of the rows are not finite") from error
             logdet += 2.0 * float(np.log(np.diag(U)).sum())
@@ -270,10 +268,7 @@ class RandomHessian:
             return self.U
         from mixedfx.linalg.dense_kernels import mirror_lower
 
-        (potri,) = scipy.linalg.get_lapack_funcs(("potri",), (self.U,))
-        with shared(len(self.U)):
-            upper, _ = potri(self.U, lower=0)
-        H = upper.T  # the same memory, read by rows
+        H = upper_inverse(self.U.copy(order="F")).T  # the same memory, read by rows
         mirror_lower(H)
         scale = _scale(self.lambdas)
         return self.lambdas.rest_sandwich(H) if scale is None else _scaled(H, scale)
