@@ -22,6 +22,11 @@ class Sources:
 
     movielens: Path | Literal["download"] | None = None
 
+    @classmethod
+    def of(cls, movielens: str | None) -> Sources:
+        """As the command line has it: a folder's name, "download", or None."""
+        return cls(Path(movielens) if movielens not in (None, "download") else movielens)
+
 
 @dataclass(frozen=True)
 class Problem:
