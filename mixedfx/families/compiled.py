@@ -1,14 +1,14 @@
 """The families' formulas in Numba: loss, gradient and curvature of a row.
 
 The same numbers as `Family.loss` and `Family.derivatives` (a test compares them), for solvers in which these would
-take most of the time. `kind` is `Family.compiled_kind`.
+take most of the time. `kind` is `Family.compiled_kind`; where it is a constant, a loop over rows takes several at once.
 """
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
+
+from mixedfx.families.exponential import exponential
 
 # As the kernels that call it; see `mixedfx.linalg.rows`.
 _OPTIONS = {"inline": "always", "error_model": "numpy", "_nrt": False}
@@ -29,13 +29,13 @@ def row_terms(kind, y, eta, sigma2, high_alpha, low_alpha):
     +-inf at the ends; what depends on thresholds alone (the distance between neighbours) is left out.
     """
     if kind == LOGISTIC:
-        t = math.exp(-abs(eta))  # at most 1: no overflow, and l'' stays above 0 far out
+        t = exponential(-abs(eta))  # at most 1: no overflow, and l'' stays above 0 far out
         upper = 1.0 / (1.0 + t)
         p = upper if eta >= 0.0 else t * upper
         return max(eta, 0.0) - y * eta, 1.0 + t, p - y, t * upper * upper, 0.0, 0.0
     if kind == CUMULATIVE:
         a, c = high_alpha - eta, low_alpha - eta
-        ta, tc = math.exp(-abs(a)), math.exp(-abs(c))
+        ta, tc = exponential(-abs(a)), exponential(-abs(c))
         ua, uc = 1.0 / (1.0 + ta), 1.0 / (1.0 + tc)
         above = ta * ua if a >= 0.0 else ua  # F(-a)
         below = uc if c >= 0.0 else tc * uc  # F(c)
@@ -43,7 +43,7 @@ def row_terms(kind, y, eta, sigma2, high_alpha, low_alpha):
         linear = max(-a, 0.0) + max(c, 0.0)
         return linear, (1.0 + ta) * (1.0 + tc), above - below, fa + fc, above, fa
     if kind == POISSON:
-        mean = math.exp(eta)
+        mean = exponential(eta)
         return mean - y * eta, 1.0, mean - y, mean, 0.0, 0.0
     e = eta - y
     return 0.5 * e * e / sigma2, 1.0, e / sigma2, 1.0 / sigma2, 0.0, 0.0
