@@ -54,7 +54,7 @@ def dense_variance(normal: LaplaceNormal, predictors: Predictors) -> Floats:
         chosen = [_rows_at(e, order, columns) for e, order in zip(entries, orders, strict=True)]
         if not any(len(rows) for rows in chosen):
             continue
-        sums = elimination.operator.level_sums(elimination.curvature, H[:, columns])
+        sums = elimination.operator.level_sums(elimination.curvature, elimination.blocks.e, H[:, columns])
         cross = -(elimination.M @ sums)
         for (position, feature), rows in zip(entries, chosen, strict=True):
             own = cross[codes[rows], :, position[rows] - columns.start]

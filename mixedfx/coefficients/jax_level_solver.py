@@ -22,6 +22,7 @@ from mixedfx.families.traced import RowTerms, row_terms
 from mixedfx.linalg.jax_kernels import between_categories
 from mixedfx.linalg.jax_operator import JaxOperator
 from mixedfx.linalg.jax_rows import DeviceRows
+from mixedfx.linalg.operator import DiagonalBlocks
 
 Floats = NDArray[np.float64]
 
@@ -79,6 +80,7 @@ class _Solution(NamedTuple):
     upper: jax.Array | None
     objective: jax.Array
     gradient: jax.Array
+    own_blocks: jax.Array
     rest_blocks: tuple[jax.Array, ...]
     squares: jax.Array
     slopes: tuple[jax.Array, jax.Array] | None
@@ -119,7 +121,7 @@ def solve_levels(problem: Problem, start: Point, alpha: Floats) -> SolvedLevels:
         upper=np.zeros(0, dtype=kind) if host.upper is None else host.upper,
         objective=float(host.objective),
         gradient=host.gradient,
-        rest_blocks=host.rest_blocks,
+        blocks=DiagonalBlocks(host.own_blocks, host.rest_blocks),
         squares=host.squares,
         alpha_slope=slope,
         alpha_bend=bend,
@@ -175,6 +177,7 @@ def _solve(
         upper=None if terms.bend_above is None else terms.bend_above.astype(precision),
         objective=terms.loss + own_share,
         gradient=rows.rest_sums(slopes[:, None])[:, 0],
+        own_blocks=rows.level_blocks(terms.d2),
         rest_blocks=rows.rest_blocks(terms.d2),
         squares=jnp.array([rows.times(place, rows.times(place, terms.d2)).sum() for place in rows.fixed]),
         slopes=_threshold_slopes(data, terms, moved),

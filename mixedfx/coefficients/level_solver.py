@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.linalg.intercept_operator import InterceptOperator
-from mixedfx.linalg.operator import NumbaOperator, block_starts, contiguous, split_blocks
+from mixedfx.linalg.level_operator import block_starts, split_blocks
+from mixedfx.linalg.operator import DiagonalBlocks, NumbaOperator, contiguous
 from mixedfx.linalg.threads import over_levels
 from mixedfx.predictors import CONSTANT
 
@@ -33,8 +34,8 @@ class SolvedLevels:
         sum w l without constants and distances between thresholds, plus |u_e|^2 / 2.
     gradient
         D_o' w l', shape (n_rest,), in b; 0 for thresholds.
-    rest_blocks
-        Diagonal blocks Z_k'WZ_k, (J_k, q_k, q_k) a remaining factor.
+    blocks
+        Diagonal blocks Z_k'WZ_k.
     squares
         diag(X'WX), shape (p,).
     alpha_slope, alpha_bend
@@ -49,7 +50,7 @@ class SolvedLevels:
     upper: NDArray
     objective: float
     gradient: Floats
-    rest_blocks: tuple[Floats, ...]
+    blocks: DiagonalBlocks
     squares: Floats
     alpha_slope: Floats
     alpha_bend: Floats
@@ -65,7 +66,7 @@ def solve_levels(problem: Problem, start: Point, alpha: Floats) -> SolvedLevels:
     zeros, buffers = general.accumulators, general.buffers
     n, q = layout.n_rows, layout.q
     kind = np.float64 if n <= SINGLE_PRECISION_ROWS else np.float32
-    u, M = start.e.copy(), np.empty((layout.n_levels, q, q))
+    u, M, own_blocks = start.e.copy(), np.empty((layout.n_levels, q, q)), np.empty((layout.n_levels, q, q))
     omega, upper = np.empty(n, dtype=kind), np.empty(n if len(alpha) else 0, dtype=kind)
     starts = block_starts(layout)
     gradient, blocks = zeros(layout.n_rest), zeros(int(starts[-1]))
@@ -79,13 +80,23 @@ def solve_levels(problem: Problem, start: Point, alpha: Floats) -> SolvedLevels:
         np.concatenate([[-np.inf], alpha, [np.inf]]) if len(alpha) else None,
     )
     v = problem.lambdas.rest_times(start.rest[:, None])[:, 0]
-    level = [buffers(layout.longest) for _ in range(5)]
+    level = [buffers(layout.longest) for _ in range(6)]
     from mixedfx.coefficients import projection_kernels as kernels
 
     if isinstance(operator, InterceptOperator):
         squares = zeros(1 + len(operator.rows.x_columns))
         scale = float(problem.lambdas.e[0, 0])
-        shared = (operator.rows, *data, scale, v, u.reshape(-1), M.reshape(-1), omega, upper)
+        shared = (
+            operator.rows,
+            *data,
+            scale,
+            v,
+            u.reshape(-1),
+            M.reshape(-1),
+            own_blocks.reshape(-1),
+            omega,
+            upper,
+        )
         sums = [gradient, blocks, squares, slope, bend, totals]
         over_levels(layout, kernels.project_intercepts, *shared, each=[*level, *sums])
         found = squares.sum(axis=0)
@@ -94,9 +105,10 @@ def solve_levels(problem: Problem, start: Point, alpha: Floats) -> SolvedLevels:
         of_x[is_constant], of_x[~is_constant] = found[0], found[1:]
     else:
         squares = zeros(layout.p)
-        shared = (general.rows, *data, contiguous(problem.lambdas.e), v, starts, u, M, omega, upper)
-        small = [*(buffers(q) for _ in range(6)), *(buffers(q, q) for _ in range(3))]
-        each = [general.level_values(), *level, buffers(layout.longest), *small]
+        Lambda = contiguous(problem.lambdas.e)
+        shared = (general.by_level.rows, *data, Lambda, v, starts, u, M, own_blocks, omega, upper)
+        small = [*(buffers(q) for _ in range(7)), *(buffers(q, q) for _ in range(3))]
+        each = [general.by_level.columns(), *level, *small]
         sums = [gradient, blocks, squares, slope, bend, totals]
         over_levels(layout, kernels.project, *shared, each=[*each, *sums])
         of_x = squares.sum(axis=0)
@@ -107,7 +119,7 @@ def solve_levels(problem: Problem, start: Point, alpha: Floats) -> SolvedLevels:
         upper=upper,
         objective=float(totals[:, 0].sum()),
         gradient=gradient.sum(axis=0),
-        rest_blocks=split_blocks(layout, blocks.sum(axis=0)),
+        blocks=DiagonalBlocks(own_blocks, split_blocks(layout, blocks.sum(axis=0))),
         squares=of_x,
         alpha_slope=slope.sum(axis=0)[1:-1],
         alpha_bend=bend.sum(axis=0)[1:-1],

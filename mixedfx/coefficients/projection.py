@@ -54,7 +54,7 @@ class Projection:
         layout, tiny = self.reduction.operator.layout, np.finfo(float).tiny
         norms = [np.sqrt(self.unsolved)]
         for block, own, factor in zip(
-            layout.rest, self.reduction.rest_blocks, self.reduction.lambdas.rest, strict=True
+            layout.rest, self.reduction.blocks.rest, self.reduction.lambdas.rest, strict=True
         ):
             norms.append(scaled_maximum(self.gradient[block.slice], own, factor))
         fixed = np.abs(self.gradient[layout.beta_start :]) / np.sqrt(np.maximum(self.squares, tiny))
@@ -93,6 +93,6 @@ def project(problem: Problem, start: Point) -> Projection:
             gradient[layout.alpha_start :] = levels.alpha_slope + gaps.gradient
             squares = np.concatenate([squares, levels.alpha_bend + np.diag(gaps.hessian)])
             curvature = Curvature(levels.omega, levels.upper, problem.y, gaps.hessian)
-    reduction = Reduction(problem.operator, problem.lambdas, curvature, levels.rest_blocks, levels.M)
+    reduction = Reduction(problem.operator, problem.lambdas, curvature, levels.blocks, levels.M)
     point = Point(levels.u, start.rest)
     return Projection(point, objective, gradient, squares, reduction, levels.unsolved)

@@ -19,84 +19,73 @@ import math
 
 import numpy as np
 
-from mixedfx.families.compiled import row_terms
+from mixedfx.coefficients.level_loss import level_loss
 from mixedfx.linalg import intercept_kernels
-from mixedfx.linalg.kernels import add_level_blocks
-from mixedfx.linalg.rows import add_rest, column_sums, inner, kernel, load_rows, scatter_rest
+from mixedfx.linalg.level_columns import (
+    add_columns,
+    add_rest,
+    add_span,
+    column_sums,
+    load_columns,
+    scatter_rest,
+    span_squares,
+    span_sums,
+)
+from mixedfx.linalg.level_kernels import add_level_blocks
+from mixedfx.linalg.rows import inner, kernel
 
 MOST_STEPS = 60
 SETTLED = 1e-13
 """Squared decrement at which a level's last step is taken without another look: what it leaves is of its square."""
-LARGEST_FACTOR = 1e250
 
 
 @kernel
 def project(
-    low, high, rows, kind, y, weights, offset, sigma2, alpha, Lambda, v, block_start, u, M, omega, upper,
-    Z, base, eta, slopes, bends, above, bend_above, here, before, step, b, g, in_u, A, H, L,
+    low, high, rows, kind, y, weights, offset, sigma2, alpha, Lambda, v, block_start, u, M, own_blocks, omega, upper,
+    Z, base, eta, slopes, bends, above, bend_above, here, before, step, shift, b, g, in_u, A, H, L,
     gradient, blocks, squares, slope, bend, totals,
 ):  # fmt: skip
-    """Any model; u (J, q), M (J, q, q), Lambda (q, q), v (n_rest,) in b."""
-    ptr, codes, values, own, tables, table_first, table_start, cols_e, cols_r, cols_x, first, start = rows
-    q, p, beta = cols_e.shape[0], cols_x.shape[0], start[codes.shape[0]]
-    low_alpha, high_alpha = 0.0, 0.0
+    """Any model; u (J, q), M and own_blocks (J, q, q), Lambda (q, q), v (n_rest,) in b."""
+    ptr, codes, values, own, tables, places_e, places_r, places_x, span, first, start = rows
+    q, beta = places_e.shape[0], start[codes.shape[0]]
     for j in range(low, high):
-        begin, n = ptr[j], ptr[j + 1] - ptr[j]
-        load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z)
+        begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
+        load_columns(codes, values, own, tables, places_e, 0, q, j, begin, n, Z)
         for k in range(n):
             base[k] = 0.0
         if offset is not None:
             for k in range(n):
                 base[k] = offset[begin + k]
-        for i in range(p):
-            x = v[beta + i]
-            for k in range(n):
-                base[k] += x * Z[cols_x[i], k]
-        add_rest(codes, cols_r, first, start, begin, n, Z, v, base)
+        add_columns(codes, values, own, tables, places_x, 1.0, v, beta, j, begin, n, base)
+        add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, base)
+        for i in range(q):
+            shift[i] = 0.0
+        add_span(span, own, j, 1.0, v, beta, shift)
         for i in range(q):
             here[i] = step[i] = u[j, i]
             before[i] = 0.0  # a start that overflows is drawn towards 0
         last_norm, t, loss, decrement, penalty = np.inf, 1.0, 0.0, 0.0, 0.0
         for _ in range(MOST_STEPS):
             _times(Lambda, here, b)
-            loss, factor = 0.0, 1.0
             for k in range(n):
                 eta[k] = base[k]
             for i in range(q):
-                x = b[i]
+                x = b[i] + shift[i]
                 for k in range(n):
-                    eta[k] += x * Z[cols_e[i], k]
-            for k in range(n):
-                r = begin + k
-                if alpha is not None:
-                    low_alpha, high_alpha = alpha[int(y[r])], alpha[int(y[r]) + 1]
-                linear, grown, d1, d2, up, bend_up = row_terms(
-                    kind, y[r], eta[k], sigma2, high_alpha, low_alpha
-                )
-                if weights is not None:
-                    w = weights[r]
-                    loss += w * (linear + math.log(grown))
-                    d1 *= w
-                    d2 *= w
-                    up *= w
-                    bend_up *= w
-                else:
-                    loss += linear
-                    factor *= grown
-                    if factor > LARGEST_FACTOR:
-                        loss += math.log(factor)
-                        factor = 1.0
-                slopes[k], bends[k] = d1, d2
-                if alpha is not None:
-                    above[k], bend_above[k] = up, bend_up
-            column_sums(cols_e, n, Z, slopes, g)
+                    eta[k] += x * Z[i, k]
+            loss = level_loss(
+                kind, y, weights, sigma2, alpha, begin, n, eta, slopes, bends, above, bend_above
+            )
             for i in range(q):
+                total = 0.0
+                for k in range(n):
+                    total += Z[i, k] * slopes[k]
+                g[i] = total
                 for h in range(i + 1):
                     total = 0.0
                     for k in range(n):
-                        total += bends[k] * Z[cols_e[i], k] * Z[cols_e[h], k]
+                        total += bends[k] * Z[i, k] * Z[h, k]
                     A[i, h] = total
-            loss += math.log(factor)
             _transpose_times(Lambda, g, in_u)
             norm = 0.0
             for i in range(q):
@@ -132,7 +121,7 @@ def project(
         for i in range(q):
             x = b[i]
             for k in range(n):
-                eta[k] += x * Z[cols_e[i], k]
+                eta[k] += x * Z[i, k]
         for k in range(n):
             r = begin + k
             omega[r] = bends[k]
@@ -145,33 +134,34 @@ def project(
                 bend[category + 1] += bend_above[k]
                 bend[category] += bend_below
             slopes[k] += bends[k] * eta[k]
-        scatter_rest(codes, cols_r, first, start, begin, n, Z, slopes, gradient)
-        for i in range(p):
-            total, square = 0.0, 0.0
-            for k in range(n):
-                x = Z[cols_x[i], k]
-                total += x * slopes[k]
-                square += x * x * bends[k]
-            gradient[beta + i] += total
-            squares[i] += square
-        add_level_blocks(codes, cols_r, first, block_start, begin, n, Z, bends, blocks)
+        scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, slopes, gradient)
+        for i in range(q):
+            for h in range(q):
+                own_blocks[j, i, h] = A[i, h]
+                g[i] += A[i, h] * b[h]
+        span_sums(span, own, j, g, gradient, beta)
+        span_squares(span, own, j, A, squares)
+        column_sums(codes, values, own, tables, places_x, False, slopes, j, begin, n, gradient, beta)
+        column_sums(codes, values, own, tables, places_x, True, bends, j, begin, n, squares, 0)
+        for f in range(codes.shape[0]):
+            load_columns(codes, values, own, tables, places_r, first[f], first[f + 1], j, begin, n, Z)
+            add_level_blocks(codes, f, first[f + 1] - first[f], block_start[f], begin, n, Z, bends, blocks)
 
 
 @kernel
 def project_intercepts(
-    low, high, rows, kind, y, weights, offset, sigma2, alpha, scale, v, u, M, omega, upper,
-    base, slopes, bends, above, bend_above, gradient, blocks, squares, slope, bend, totals,
+    low, high, rows, kind, y, weights, offset, sigma2, alpha, scale, v, u, M, own_blocks, omega, upper,
+    base, eta, slopes, bends, above, bend_above, gradient, blocks, squares, slope, bend, totals,
 ):  # fmt: skip
-    """Models whose random coefficients are all intercepts; u, M (J,), Lambda = `scale`.
+    """Models whose random coefficients are all intercepts; u, M, own_blocks (J,), Lambda = `scale`.
 
     `squares` has an entry for X's constant and then one for each of ``x_columns``.
     """
     ptr, near, codes, start, values, constant, x_index, x_columns = rows
-    low_alpha, high_alpha = 0.0, 0.0
     shift = v[constant] if constant >= 0 else 0.0
     everything, weight = 0.0, 0.0
     for j in range(low, high):
-        begin, n = ptr[j], ptr[j + 1] - ptr[j]
+        begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
         for k in range(n):
             base[k] = shift + intercept_kernels.gather(
                 near, codes, start, values, x_index, x_columns, begin + k, v
@@ -179,37 +169,18 @@ def project_intercepts(
             if offset is not None:
                 base[k] += offset[begin + k]
         here, before, step = u[j], 0.0, u[j]  # a start that overflows is drawn towards 0
-        last_norm, t, loss, decrement, H = np.inf, 1.0, 0.0, 0.0, 1.0
+        last_norm, t, loss, decrement, A, H = np.inf, 1.0, 0.0, 0.0, 0.0, 1.0
         for _ in range(MOST_STEPS):
             g, A = 0.0, 0.0
-            loss, factor = 0.0, 1.0
             shrunk = scale * here
             for k in range(n):
-                r = begin + k
-                if alpha is not None:
-                    low_alpha, high_alpha = alpha[int(y[r])], alpha[int(y[r]) + 1]
-                linear, grown, d1, d2, a, bend_a = row_terms(
-                    kind, y[r], base[k] + shrunk, sigma2, high_alpha, low_alpha
-                )
-                if weights is not None:
-                    w = weights[r]
-                    loss += w * (linear + math.log(grown))
-                    d1 *= w
-                    d2 *= w
-                    a *= w
-                    bend_a *= w
-                else:
-                    loss += linear
-                    factor *= grown
-                    if factor > LARGEST_FACTOR:
-                        loss += math.log(factor)
-                        factor = 1.0
-                slopes[k], bends[k] = d1, d2
-                if alpha is not None:
-                    above[k], bend_above[k] = a, bend_a
-                g += d1
-                A += d2
-            loss += math.log(factor)
+                eta[k] = base[k] + shrunk
+            loss = level_loss(
+                kind, y, weights, sigma2, alpha, begin, n, eta, slopes, bends, above, bend_above
+            )
+            for k in range(n):
+                g += slopes[k]
+                A += bends[k]
             g = scale * g + here
             if not (abs(g) <= last_norm and abs(g) < np.inf) and t > 1e-12:
                 t *= 0.5
@@ -227,6 +198,7 @@ def project_intercepts(
         totals[1] = max(totals[1], decrement if decrement > SETTLED else 0.0)
         u[j] = here
         M[j] = scale * scale / H
+        own_blocks[j] = A
         moved = scale * step
         for k in range(n):
             r = begin + k

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,8 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from mixedfx.linalg.elimination import Reduction
 from mixedfx.linalg.lambdas import inverse_factor, level_products
-from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.layout import RowLayout, Spanned
 from mixedfx.linalg.nesting import Nesting, nestings, null_directions
-from mixedfx.predictors import CONSTANT
 
 Floats = NDArray[np.float64]
 
@@ -77,17 +75,6 @@ class CoarseSpace:
         return of_N - self.gram_NG @ of_G, of_G
 
 
-class Spanned(NamedTuple):
-    """A column of F whose rows are those of the eliminated factor's coefficient `own`, times a value of each level.
-
-    `values` has shape (J_e,); None for 1.
-    """
-
-    column: int
-    own: int
-    values: Floats | None
-
-
 @dataclass(frozen=True, eq=False)
 class CoarseDirections:
     """G, and what its columns have in common; which factors are nested.
@@ -106,7 +93,7 @@ class CoarseDirections:
     column_of
         Column of F for each column of G read as a direction in b, shape (m,).
     spanned
-        Columns of F that are combinations of the eliminated factor's own columns in each of its levels.
+        By column of F: which are combinations of the eliminated factor's own columns in each of its levels.
     nestings
         Pairs of nested remaining factors.
     """
@@ -114,7 +101,7 @@ class CoarseDirections:
     G: Floats
     F: Floats
     column_of: NDArray[np.int64]
-    spanned: tuple[Spanned, ...]
+    spanned: dict[int, Spanned]
     nestings: tuple[Nesting, ...]
 
     def combinations(self, reduction: Reduction) -> Floats:
@@ -159,21 +146,11 @@ def coarse_directions(layout: RowLayout) -> CoarseDirections:
     G, F = (
         np.array(some, dtype=float).reshape(len(some), layout.n_rest).T for some in (directions, distinct)
     )
-    spanned = _spanned(layout, of_feature)
+    found = {column: layout.spanned(feature) for feature, column in of_feature.items()}
+    spanned = {column: at for column, at in found.items() if at is not None}
     return CoarseDirections(
         np.ascontiguousarray(G), np.ascontiguousarray(F), column_of, spanned, nestings(layout)
     )
-
-
-def _spanned(layout: RowLayout, of_feature: dict[int, int]) -> tuple[Spanned, ...]:
-    """`CoarseDirections.spanned` from the column of F of each feature."""
-    own, found = layout.eliminated.columns.tolist(), []
-    for feature, column in of_feature.items():
-        if feature in own:
-            found.append(Spanned(column, own.index(feature), None))
-        elif CONSTANT in own and (values := layout.features.of_eliminated(feature)) is not None:
-            found.append(Spanned(column, own.index(CONSTANT), values))
-    return tuple(found)
 
 
 def coarse_space(reduction: Reduction, directions: CoarseDirections) -> CoarseSpace:
@@ -201,16 +178,18 @@ def _images(reduction: Reduction, directions: CoarseDirections) -> tuple[Floats,
     exact = reduction.omega.dtype == np.float64  # in single precision W is not quite that of M
     images, passes = np.empty_like(F), 0
     if inverse is None or not spanned or not exact:
-        spanned = ()
+        spanned = {}
     else:
         passes += 1
         left = level_products(reduction.M, inverse.T @ inverse)
+        own = reduction.operator.layout.features.tables[0]
         e = [
-            left[:, :, s.own] if s.values is None else left[:, :, s.own] * s.values[:, None] for s in spanned
+            left[:, :, at.column] if at.factor < 0 else left[:, :, at.column] * own[:, at.factor, None]
+            for at in spanned.values()
         ]
-        crossed = reduction.operator.cross(reduction.curvature, np.stack(e, axis=2))
-        images[:, [s.column for s in spanned]] = lambdas.rest_transpose_times(crossed)
-    others = np.setdiff1d(np.arange(F.shape[1]), [s.column for s in spanned])
+        crossed = reduction.operator.cross(reduction.curvature, reduction.blocks.e, np.stack(e, axis=2))
+        images[:, list(spanned)] = lambdas.rest_transpose_times(crossed)
+    others = np.setdiff1d(np.arange(F.shape[1]), list(spanned))
     for i in range(0, len(others), COLUMNS_AT_ONCE):
         passes += 1
         batch = others[i : i + COLUMNS_AT_ONCE]

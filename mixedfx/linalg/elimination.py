@@ -23,8 +23,8 @@ class Reduction:
     ----------
     operator, lambdas, curvature
         D, Lambda and W, in the sorted order of the rows.
-    rest_blocks
-        Diagonal blocks of D_o' W D_o (in b) of the remaining factors, (J_k, q_k, q_k) each.
+    blocks
+        Diagonal blocks of D' W D (in b).
     M
         Lambda_e A_j^-1 Lambda_e', A_j = Lambda_e' Z_j' W Z_j Lambda_e + I: covariance of the eliminated coefficients
         given the rest, shape (J_e, q_e, q_e).
@@ -33,7 +33,7 @@ class Reduction:
     operator: RowOperator
     lambdas: Lambdas
     curvature: Curvature
-    rest_blocks: tuple[Floats, ...]
+    blocks: DiagonalBlocks
     M: Floats
 
     @property
@@ -47,7 +47,8 @@ class Reduction:
 
     def image(self, b: Floats) -> Floats:
         """The rows' part of S for coefficients in b: Lambda_o' D_o' T_e D_o b, b (n_rest, m)."""
-        return self.lambdas.rest_transpose_times(self.operator.reduced_product(self.curvature, self.M, b))
+        images = self.operator.reduced_product(self.curvature, self.blocks.e, self.M, b)
+        return self.lambdas.rest_transpose_times(images)
 
     def penalty(self, v: Floats) -> Floats:
         """The part of S v that no row has: the prior's, and that of the distances between thresholds."""
@@ -58,7 +59,7 @@ class Reduction:
 
     def diagonal(self) -> tuple[Floats, ...]:
         """Diagonal blocks of S for each remaining factor, (J_k, q_k, q_k)."""
-        reduced = self.operator.reduced_blocks(self.curvature, self.M, self.rest_blocks)
+        reduced = self.operator.reduced_blocks(self.curvature, self.M, self.blocks.rest)
         return tuple(
             factor.T @ block @ factor + np.eye(len(factor))
             for block, factor in zip(reduced, self.lambdas.rest, strict=True)
@@ -71,22 +72,20 @@ class Elimination(Reduction):
 
     Attributes
     ----------
-    blocks
-        Diagonal blocks of D' W D (in b).
     A_inverse
         A_j^-1, shape (J_e, q_e, q_e).
     logdet_e
         sum_j log|A_j|.
     """
 
-    blocks: DiagonalBlocks
     A_inverse: Floats
     logdet_e: float
 
     def reduce(self, rhs: Parts) -> Floats:
         """Right-hand side of the reduced system for H x = rhs, shape (n_rest, m)."""
         a = self.lambdas.e_times(level_products(self.A_inverse, rhs.e))
-        return rhs.rest - self.lambdas.rest_transpose_times(self.operator.cross(self.curvature, a))
+        crossed = self.operator.cross(self.curvature, self.blocks.e, a)
+        return rhs.rest - self.lambdas.rest_transpose_times(crossed)
 
     def gram(self, b: Parts) -> Parts:
         """D'WD b for D without fixed effects and thresholds, in b."""
@@ -94,7 +93,8 @@ class Elimination(Reduction):
 
     def recover(self, rhs: Parts, x_rest: Floats) -> Parts:
         """All of x from its rest."""
-        sums = self.operator.level_sums(self.curvature, self.lambdas.rest_times(x_rest))
+        in_b = self.lambdas.rest_times(x_rest)
+        sums = self.operator.level_sums(self.curvature, self.blocks.e, in_b)
         return Parts(level_products(self.A_inverse, rhs.e - self.lambdas.e_transpose_times(sums)), x_rest)
 
 
@@ -119,9 +119,8 @@ def eliminate(
         operator=operator,
         lambdas=lambdas,
         curvature=curvature,
-        rest_blocks=blocks.rest,
-        M=factor @ A_inverse @ factor.T,
         blocks=blocks,
+        M=factor @ A_inverse @ factor.T,
         A_inverse=A_inverse,
         logdet_e=logdet,
     )

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.rows import inner, kernel
 
+ONE = np.uint64(1)
+
 
 class InterceptRows(NamedTuple):
     """The arguments that the kernels begin with."""
@@ -35,9 +37,9 @@ def gather(near, codes, start, values, x_index, x_columns, r, v):
     """d_o' v of row r, without X's constant."""
     total = 0.0
     if near.shape[0] > 0:
-        total = v[near[r]]
+        total = v[np.uint64(near[r])]
     for k in range(1, codes.shape[0]):
-        total += v[start[k] + codes[k, r]]
+        total += v[np.uint64(start[k] + codes[k, r])]
     for i in range(x_index.shape[0]):
         total += values[x_columns[i], r] * v[x_index[i]]
     return total
@@ -47,41 +49,51 @@ def gather(near, codes, start, values, x_index, x_columns, r, v):
 def scatter(near, codes, start, values, x_index, x_columns, r, s, out):
     """out += d_o s of row r, without X's constant."""
     if near.shape[0] > 0:
-        out[near[r]] += s
+        out[np.uint64(near[r])] += s
     for k in range(1, codes.shape[0]):
-        out[start[k] + codes[k, r]] += s
+        out[np.uint64(start[k] + codes[k, r])] += s
     for i in range(x_index.shape[0]):
         out[x_index[i]] += values[x_columns[i], r] * s
 
 
 @kernel
-def product(low, high, rows, omega, upper, category, M, v, alpha, forms, out, into_alpha):
-    """out += D_o' T_e D_o v; M (J,), v and out (n_rest,); see `kernels.product`."""
+def product(low, high, rows, omega, upper, category, M, v, alpha, forms, s, out, into_alpha, into_lower):
+    """out += D_o' T_e D_o v; M (J,), v and out (n_rest,); see `level_kernels.product`.
+
+    Sums for the thresholds below rows go to `into_lower`, so that they need not wait for those of the thresholds above.
+    Buffers: forms and s (longest level,).
+    """
     ptr, near, codes, start, values, constant, x_index, x_columns = rows
     shift = v[constant] if constant >= 0 else 0.0
     everything = 0.0
     for j in range(low, high):
-        begin, end = ptr[j], ptr[j + 1]
+        begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
+        for k in range(n):
+            forms[k] = shift + gather(near, codes, start, values, x_index, x_columns, begin + k, v)
         total = 0.0
-        for r in range(begin, end):
-            form = shift + gather(near, codes, start, values, x_index, x_columns, r, v)
-            forms[r - begin] = form
-            total += omega[r] * form
-            if upper is not None:
-                total -= upper[r] * alpha[category[r] + 1] + (omega[r] - upper[r]) * alpha[category[r]]
+        for k in range(n):
+            total += omega[begin + k] * forms[k]
+        if upper is not None:
+            for k in range(n):
+                r = begin + k
+                y = np.uint64(category[r])
+                s[k] = upper[r] * alpha[y + ONE] + (omega[r] - upper[r]) * alpha[y]
+            for k in range(n):
+                total -= s[k]
         a = M[j] * total
-        for r in range(begin, end):
-            form = forms[r - begin] - a
-            s = omega[r] * form
-            if upper is not None:
-                y = category[r]
-                above = upper[r] * (form - alpha[y + 1])
-                below = (omega[r] - upper[r]) * (form - alpha[y])
-                into_alpha[y + 1] -= above
-                into_alpha[y] -= below
-                s = above + below
-            everything += s
-            scatter(near, codes, start, values, x_index, x_columns, r, s, out)
+        if upper is None:
+            for k in range(n):
+                s[k] = omega[begin + k] * (forms[k] - a)
+        else:
+            for k in range(n):
+                r = begin + k
+                y, form = np.uint64(category[r]), forms[k] - a
+                into_alpha[y + ONE] -= upper[r] * (form - alpha[y + ONE])
+                into_lower[y] -= (omega[r] - upper[r]) * (form - alpha[y])
+                s[k] = omega[r] * form - s[k]
+        for k in range(n):
+            everything += s[k]
+            scatter(near, codes, start, values, x_index, x_columns, begin + k, s[k], out)
     if constant >= 0:
         out[constant] += everything
 
@@ -92,17 +104,17 @@ def product_of_two(low, high, ptr, near, constant, omega, M, v, forms, out):
     shift = v[constant] if constant >= 0 else 0.0
     everything = 0.0
     for j in range(low, high):
-        begin, end = ptr[j], ptr[j + 1]
+        begin, end = np.uint64(ptr[j]), np.uint64(ptr[j + 1])
         total = 0.0
         for r in range(begin, end):
-            form = shift + v[near[r]]
+            form = shift + v[np.uint64(near[r])]
             forms[r - begin] = form
             total += omega[r] * form
         a = M[j] * total
         for r in range(begin, end):
             s = omega[r] * (forms[r - begin] - a)
             everything += s
-            out[near[r]] += s
+            out[np.uint64(near[r])] += s
     if constant >= 0:
         out[constant] += everything
 
@@ -113,12 +125,12 @@ def diagonal_blocks(low, high, rows, omega, e, out):
     ptr, near, codes, start, _, _, _, _ = rows
     for j in range(low, high):
         total = 0.0
-        for r in range(ptr[j], ptr[j + 1]):
+        for r in range(np.uint64(ptr[j]), np.uint64(ptr[j + 1])):
             total += omega[r]
             if near.shape[0] > 0:
-                out[near[r]] += omega[r]
+                out[np.uint64(near[r])] += omega[r]
             for k in range(1, codes.shape[0]):
-                out[start[k] + codes[k, r]] += omega[r]
+                out[np.uint64(start[k] + codes[k, r])] += omega[r]
         e[j] = total
 
 
@@ -130,12 +142,12 @@ def eliminated_share(low, high, rows, omega, M, pair, out):
     """
     ptr, _near, codes, start, _, _, _, _ = rows
     for j in range(low, high):
-        begin, end = ptr[j], ptr[j + 1]
+        begin, end = np.uint64(ptr[j]), np.uint64(ptr[j + 1])
         for k in range(codes.shape[0]):
             for r in range(begin, end):
-                pair[start[k] + codes[k, r]] += omega[r]
+                pair[np.uint64(start[k] + codes[k, r])] += omega[r]
             for r in range(begin, end):
-                at = start[k] + codes[k, r]
+                at = np.uint64(start[k] + codes[k, r])
                 weight = pair[at]
                 if weight != 0.0:  # the level's other rows of this pair find 0
                     out[at] += weight * weight * M[j]

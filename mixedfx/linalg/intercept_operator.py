@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.level_operator import rowwise, split_blocks
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import (
     DiagonalBlocks,
@@ -19,8 +20,6 @@ from mixedfx.linalg.operator import (
     RowOperator,
     contiguous,
     leverage_totals,
-    rowwise,
-    split_blocks,
 )
 from mixedfx.linalg.threads import over_levels
 from mixedfx.predictors import CONSTANT
@@ -100,9 +99,9 @@ class InterceptOperator:
         over_levels(self.layout, kernels.rmatvec, *self._columns, contiguous(rows), e, each=[sums])
         return Parts(e[:, None, :], sums.sum(axis=0))
 
-    def cross(self, curvature: Curvature, e: Floats) -> Floats:
+    def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:
         if not self._random_alone:
-            return self.general.cross(curvature, e)
+            return self.general.cross(curvature, blocks, e)
         from mixedfx.linalg import intercept_columns as kernels
 
         sums = self._sums(e.shape[2])
@@ -110,9 +109,9 @@ class InterceptOperator:
         over_levels(self.layout, kernels.cross, *arguments, each=[sums])
         return sums.sum(axis=0)
 
-    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+    def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
         if not self._random_alone:
-            return self.general.level_sums(curvature, v)
+            return self.general.level_sums(curvature, blocks, v)
         from mixedfx.linalg import intercept_columns as kernels
 
         out = np.empty((self.layout.n_levels, v.shape[1]))
@@ -167,15 +166,16 @@ class InterceptOperator:
         over_levels(self.layout, kernels.diagonal_blocks, *arguments, each=[sums])
         return DiagonalBlocks(e[:, None, None], split_blocks(self.layout, sums.sum(axis=0)))
 
-    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+    def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
         if v.shape[1] != 1:
-            wide = self._products if self._random_alone else self.general.reduced_product
-            return wide(curvature, M, v)
+            if self._random_alone:
+                return self._products(curvature, M, v)
+            return self.general.reduced_product(curvature, blocks, M, v)
         from mixedfx.linalg import intercept_kernels as kernels
 
         layout = self.layout
         sums = self.general.accumulators(layout.n_rest)
-        into_alpha = self.general.accumulators(layout.n_thresholds + 2)
+        into_alpha, into_lower = (self.general.accumulators(layout.n_thresholds + 2) for _ in range(2))
         forms, rows = self.general.buffers(layout.longest), self.rows
         arguments = (contiguous(M).reshape(-1), contiguous(v).reshape(-1))
         if len(layout.codes) == 1 and not len(rows.x_index) and not curvature.has_thresholds:
@@ -183,10 +183,10 @@ class InterceptOperator:
             over_levels(layout, kernels.product_of_two, *shared, each=[forms, sums])
             return sums.sum(axis=0)[:, None]
         alpha = np.ascontiguousarray(self.general.padded_alpha(v)[:, 0])
-        each = [forms, sums, into_alpha]
+        each = [forms, self.general.buffers(layout.longest), sums, into_alpha, into_lower]
         over_levels(layout, kernels.product, rows, *rowwise(curvature), *arguments, alpha, each=each)
         out = sums.sum(axis=0)
-        out[layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
+        out[layout.alpha_start :] = (into_alpha + into_lower).sum(axis=0)[1:-1]
         return out[:, None]
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:

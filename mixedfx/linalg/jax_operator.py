@@ -76,10 +76,16 @@ class JaxOperator:
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
         return DiagonalBlocks(*self._call(kernels.diagonal_blocks, omega))
 
-    def cross(self, curvature: Curvature, e: Floats) -> Floats:
+    def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:  # noqa: ARG002
         return self._call(kernels.cross, self._weights(curvature), e)
 
-    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+    def reduced_product(
+        self,
+        curvature: Curvature,
+        blocks: Floats,  # noqa: ARG002
+        M: Floats,
+        v: Floats,
+    ) -> Floats:
         return self._call(kernels.reduced_product, self._weights(curvature), self._copy(M), v)
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
@@ -87,7 +93,7 @@ class JaxOperator:
         shares = self._call(kernels.eliminated_share, self.pairs, weights.omega, self._copy(M))
         return tuple(own - share for own, share in zip(rest, shares, strict=True))
 
-    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+    def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:  # noqa: ARG002
         return self._call(kernels.level_sums, self._weights(curvature), v)
 
     def noise(self, curvature: Curvature, seed: int, m: int) -> Parts:

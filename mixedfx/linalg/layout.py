@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,13 @@ class Block:
         return slice(self.start, self.stop)
 
 
+class Spanned(NamedTuple):
+    """A feature as one of Z_e's columns, times a number of each level: a column of its features' table, -1 for 1."""
+
+    column: int
+    factor: int
+
+
 @dataclass(frozen=True, eq=False)
 class RowLayout:
     """The model's rows sorted by the eliminated factor (compressed rows: `ptr` and the other factors' codes).
@@ -83,6 +91,11 @@ class RowLayout:
     @property
     def n_rows(self) -> int:
         return len(self.order)
+
+    @property
+    def rest_columns(self) -> NDArray[np.int32]:
+        """The remaining factors' features, one factor after the other."""
+        return np.concatenate([np.zeros(0, dtype=np.int32), *(block.columns for block in self.rest)])
 
     @property
     def n_levels(self) -> int:
@@ -132,6 +145,14 @@ class RowLayout:
         if column == CONSTANT:
             return np.ones(self.n_rows)
         return self.features.column(column, self.ptr, self.codes)
+
+    def spanned(self, feature: int) -> Spanned | None:
+        """Whether the feature is, in each eliminated level, a number times one of Z_e's columns."""
+        own = self.eliminated.columns.tolist()
+        if feature in own:
+            return Spanned(own.index(feature), -1)
+        factor = self.features.own_column(feature)
+        return Spanned(own.index(CONSTANT), factor) if CONSTANT in own and factor >= 0 else None
 
     def in_caller_order(self, rows: NDArray) -> NDArray:
         """Sorted rows, shape (N, ...), put back in the order of the caller's data."""

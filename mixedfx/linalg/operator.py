@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
-from mixedfx.linalg.layout import RowLayout, bounds
+from mixedfx.linalg.layout import RowLayout
+from mixedfx.linalg.level_operator import LevelOperator, rowwise
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
@@ -39,6 +40,7 @@ class RowOperator(Protocol):
 
     All several-column arguments have m columns. T_e = W - W Z_e M Z_e' W, where M (J_e, q_e, q_e) is the covariance
     of the eliminated coefficients given the rest. D_o has columns of thresholds where the curvature has thresholds.
+    `blocks`, Z_j' W Z_j (J_e, q_e, q_e), save work for fixed effects, and are not read without fixed effects.
     """
 
     @property
@@ -58,11 +60,11 @@ class RowOperator(Protocol):
         """Level by level blocks of D' W D."""
         ...
 
-    def cross(self, curvature: Curvature, e: Floats) -> Floats:
+    def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:
         """D_o' W Z_e e, shape (n_rest, m); e (J_e, q_e, m)."""
         ...
 
-    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+    def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
         """D_o' T_e D_o v, shape (n_rest, m)."""
         ...
 
@@ -70,7 +72,7 @@ class RowOperator(Protocol):
         """Diagonal blocks (J_k, q_k, q_k) of D_o' T_e D_o for each remaining factor, from those of D_o' W D_o."""
         ...
 
-    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+    def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
         """Z_e' W D_o v, shape (J_e, q_e, m)."""
         ...
 
@@ -97,6 +99,10 @@ class RowOperator(Protocol):
         ...
 
 
+FEW_COLUMNS = 8
+"""Up to so many right-hand sides are taken one by one: loops over a level's rows beat loops over columns."""
+
+
 @dataclass(frozen=True, eq=False)
 class NumbaOperator:
     """`RowOperator` with compiled loops on the CPU's threads.
@@ -116,10 +122,15 @@ class NumbaOperator:
 
     @cached_property
     def rows(self) -> Rows:
-        """What the kernels read."""
+        """What kernels read that take a row at a time."""
         from mixedfx.linalg.rows import rows_of
 
         return rows_of(self.layout)
+
+    @cached_property
+    def by_level(self) -> LevelOperator:
+        """The same for one right-hand side, and for diagonal blocks."""
+        return LevelOperator(self.layout)
 
     def matvec(self, parts: Parts) -> Floats:
         from mixedfx.linalg import kernels
@@ -141,21 +152,15 @@ class NumbaOperator:
         return Parts(e, sums.sum(axis=0))
 
     def diagonal_blocks(self, omega: Floats) -> DiagonalBlocks:
-        from mixedfx.linalg import kernels
+        return DiagonalBlocks(*self.by_level.diagonal_blocks(omega))
 
-        layout = self.layout
-        e = np.empty((layout.n_levels, layout.q, layout.q))
-        starts = block_starts(layout)
-        flat = self.accumulators(int(starts[-1]))
-        arguments = (self.rows, np.ascontiguousarray(omega), starts, e)
-        each = [self.level_values(), self.buffers(layout.longest), flat]
-        over_levels(layout, kernels.diagonal_blocks, *arguments, each=each)
-        return DiagonalBlocks(e, split_blocks(layout, flat.sum(axis=0)))
-
-    def cross(self, curvature: Curvature, e: Floats) -> Floats:
-        from mixedfx.linalg import kernels
-
+    def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:
         m = e.shape[2]
+        if m <= FEW_COLUMNS:
+            ones = [self.by_level.cross(curvature, blocks, e[:, :, c]) for c in range(m)]
+            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
+        from mixedfx.linalg import kernels
+
         sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
         zero = np.zeros((self.layout.n_thresholds + 2, m))
         each = [self.row_values(), self.buffers(m), self.buffers(m), sums, into_alpha]
@@ -164,53 +169,36 @@ class NumbaOperator:
         )
         return self._with_alpha(sums, into_alpha)
 
-    def reduced_product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+    def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
+        m = v.shape[1]
+        if m <= FEW_COLUMNS:
+            ones = [self.by_level.reduced_product(curvature, blocks, M, v[:, c]) for c in range(m)]
+            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
         from mixedfx.linalg import kernels
 
-        m = v.shape[1]
+        q, buffers = self.layout.q, self.buffers
         sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
-        shared = (self.rows, *rowwise(curvature), M)
-        alpha = self.padded_alpha(v)
-        q, longest, buffers = self.layout.q, self.layout.longest, self.buffers
-        if m == 1:
-            each = [self.level_values(), buffers(longest), buffers(longest), buffers(q), buffers(q)]
-            each += [sums[:, :, 0], into_alpha[:, :, 0]]
-            one = (contiguous(v[:, 0]), contiguous(alpha[:, 0]))
-            over_levels(self.layout, kernels.product, *shared, *one, each=each)
-        else:
-            each = [
-                buffers(longest, m),
-                buffers(m),
-                buffers(m),
-                buffers(q, m),
-                buffers(q, m),
-                sums,
-                into_alpha,
-            ]
-            several = (contiguous(v), alpha)
-            over_levels(self.layout, kernels.products, *shared, *several, each=[self.row_values(), *each])
+        each = [self.row_values(), buffers(self.layout.longest, m), buffers(m), buffers(m)]
+        each += [buffers(q, m), buffers(q, m), sums, into_alpha]
+        arguments = (self.rows, *rowwise(curvature), M, contiguous(v), self.padded_alpha(v))
+        over_levels(self.layout, kernels.products, *arguments, each=each)
         return self._with_alpha(sums, into_alpha)
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
-        from mixedfx.linalg import kernels
-
-        layout, starts = self.layout, block_starts(self.layout)
-        flat = self.accumulators(int(starts[-1]))
-        levels = bounds(block.n_levels for block in layout.rest)
-        pairs = bounds(block.n_levels * block.q * layout.q for block in layout.rest)
-        seen = np.zeros((len(flat), int(levels[-1])), dtype=np.bool_)
-        each = [self.row_values(), self.buffers(layout.q), self.accumulators(int(pairs[-1])), seen, flat]
-        arguments = (self.rows, curvature.omega, M, starts, levels, pairs)
-        over_levels(layout, kernels.eliminated_share, *arguments, each=each)
-        shares = split_blocks(self.layout, flat.sum(axis=0))
+        shares = self.by_level.eliminated_share(curvature.omega, M)
         return tuple(own - share for own, share in zip(rest, shares, strict=True))
 
-    def level_sums(self, curvature: Curvature, v: Floats) -> Floats:
+    def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
+        m = v.shape[1]
+        out = np.empty((self.layout.n_levels, self.layout.q, m))
+        if m <= FEW_COLUMNS:
+            for c in range(m):
+                out[:, :, c] = self.by_level.level_sums(curvature, blocks, v[:, c])
+            return out
         from mixedfx.linalg import kernels
 
-        out = np.empty((self.layout.n_levels, self.layout.q, v.shape[1]))
         arguments = (*rowwise(curvature), contiguous(v), self.padded_alpha(v), out)
-        each = [self.row_values(), self.buffers(v.shape[1])]
+        each = [self.row_values(), self.buffers(m)]
         over_levels(self.layout, kernels.level_sums, self.rows, *arguments, each=each)
         return out
 
@@ -296,10 +284,6 @@ class NumbaOperator:
         """The buffer z of each thread; see `mixedfx.linalg.rows`."""
         return per_thread(self.layout.n_rows, (self.layout.features.width,), 1.0)
 
-    def level_values(self) -> Floats:
-        """The buffer Z of each thread; see `mixedfx.linalg.rows`."""
-        return per_thread(self.layout.n_rows, (self.layout.features.width, self.layout.longest), 1.0)
-
     def padded_alpha(self, v: Floats) -> Floats:
         """The thresholds' part of a rest vector between two zeros, shape (thresholds + 2, m)."""
         return np.pad(v[self.layout.alpha_start :], ((1, 1), (0, 0)))
@@ -313,31 +297,10 @@ class NumbaOperator:
         return out
 
 
-def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | None]:
-    """A curvature as the kernels take it."""
-    if not curvature.has_thresholds:
-        return curvature.omega, None, None
-    return curvature.omega, curvature.upper, curvature.category
-
-
 def leverage_totals(e: Floats, sums: tuple[Floats, Floats, Floats]) -> LeverageSums:
     """All threads' sums of `NumbaOperator.leverage_accumulators`, and those of the eliminated levels."""
     rest, beta, alpha = (own.sum(axis=0) for own in sums)
     return LeverageSums(e, rest, beta, alpha[1:-1])
-
-
-def block_starts(layout: RowLayout) -> NDArray[np.int64]:
-    """Where the diagonal blocks of each remaining factor begin in a flat array, and its length; shape (K,)."""
-    return bounds(block.n_levels * block.q**2 for block in layout.rest)
-
-
-def split_blocks(layout: RowLayout, flat: Floats) -> tuple[Floats, ...]:
-    """A flat array of diagonal blocks by factor, (J_k, q_k, q_k) each."""
-    starts = block_starts(layout)
-    return tuple(
-        flat[start : start + block.n_levels * block.q**2].reshape(block.n_levels, block.q, block.q)
-        for block, start in zip(layout.rest, starts[:-1], strict=True)
-    )
 
 
 def contiguous(array: Floats) -> Floats:

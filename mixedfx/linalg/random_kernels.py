@@ -70,37 +70,6 @@ def level_blocks(low, high, ptr, features, cols_e, omega, out):
                     out[j, i, h] += x * _value(features, r, cols_e[h])
 
 
-@_kernel
-def cross(low, high, ptr, codes, features, cols_e, cols_r, first, start, omega, e, rest):
-    """rest += Z_o' W Z_e e."""
-    for j in range(low, high):
-        for r in range(ptr[j], ptr[j + 1]):
-            s = 0.0
-            for i in range(cols_e.shape[0]):
-                s += _value(features, r, cols_e[i]) * e[j, i]
-            s *= omega[r]
-            for k in range(codes.shape[0]):
-                at = start[k] + codes[k, r] * (first[k + 1] - first[k]) - first[k]
-                for i in range(first[k], first[k + 1]):
-                    rest[at + i] += _value(features, r, cols_r[i]) * s
-
-
-@_kernel
-def level_sums(low, high, ptr, codes, features, cols_e, cols_r, first, start, omega, rest, e):
-    """e = Z_e' W Z_o rest."""
-    for j in range(low, high):
-        for i in range(cols_e.shape[0]):
-            e[j, i] = 0.0
-        for r in range(ptr[j], ptr[j + 1]):
-            s = 0.0
-            for k in range(codes.shape[0]):
-                at = start[k] + codes[k, r] * (first[k + 1] - first[k]) - first[k]
-                for i in range(first[k], first[k + 1]):
-                    s += _value(features, r, cols_r[i]) * rest[at + i]
-            for i in range(cols_e.shape[0]):
-                e[j, i] += _value(features, r, cols_e[i]) * omega[r] * s
-
-
 @_inner
 def _collect(j, ptr, codes, features, cols_e, cols_r, first, start, omega, position, touched, B):
     """Fill touched[:n] and B[:n] (touched, q) for level j, and `position` of what is touched; returns n."""

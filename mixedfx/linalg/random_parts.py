@@ -15,9 +15,10 @@ Floats = NDArray[np.float64]
 
 def gram(operator: RowOperator, curvature: Curvature, blocks: Floats, b: Parts) -> Parts:
     """Z'WZ b, several columns; `blocks` are the eliminated levels', shape (J_e, q_e, q_e)."""
-    e = blocks @ b.e + operator.level_sums(curvature, b.rest)
+    e = blocks @ b.e + operator.level_sums(curvature, blocks, b.rest)
     nothing = np.zeros_like(blocks)
-    return Parts(e, operator.cross(curvature, b.e) + operator.reduced_product(curvature, nothing, b.rest))
+    rest = operator.reduced_product(curvature, blocks, nothing, b.rest)
+    return Parts(e, operator.cross(curvature, blocks, b.e) + rest)
 
 
 def inner(a: Parts, b: Parts) -> Floats:

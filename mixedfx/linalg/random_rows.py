@@ -27,6 +27,9 @@ from mixedfx.predictors import Predictors
 
 Floats = NDArray[np.float64]
 
+NO_BLOCKS = np.empty((0, 0, 0))
+"""Where `RowOperator` takes blocks for the sake of fixed effects, of which there are none here."""
+
 
 @dataclass(frozen=True, eq=False)
 class RandomRows:
@@ -37,7 +40,7 @@ class RandomRows:
     Attributes
     ----------
     operator
-        Products with Z; kernels of this class's own do those of one column of models with slopes faster.
+        Products with Z; kernels of this class's own do Z b and Z' rows of models with slopes faster.
     features
         Distinct columns that random coefficients multiply, shape (N, F), sorted; F is 0 where all are intercepts.
     columns_e, columns_rest
@@ -103,23 +106,11 @@ class RandomRows:
 
     def cross(self, omega: Floats, e: Floats) -> Floats:
         """Z_o' W Z_e e, shape (n, m); e (J_e, q_e, m)."""
-        if self._plain or e.shape[2] > 1:
-            return self.operator.cross(Curvature.of(omega), e)
-        from mixedfx.linalg import random_kernels as kernels
-
-        rest = self._sums()
-        self._over_levels(kernels.cross, *self._rows, omega, e[:, :, 0], each=[rest])
-        return rest.sum(axis=0)[:, None]
+        return self.operator.cross(Curvature.of(omega), NO_BLOCKS, e)
 
     def level_sums(self, omega: Floats, rest: Floats) -> Floats:
         """Z_e' W Z_o rest, shape (J_e, q_e, m); rest (n, m)."""
-        if self._plain or rest.shape[1] > 1:
-            return self.operator.level_sums(Curvature.of(omega), rest)
-        from mixedfx.linalg import random_kernels as kernels
-
-        e = np.empty((self.layout.n_levels, self.layout.q))
-        self._over_levels(kernels.level_sums, *self._rows, omega, np.ascontiguousarray(rest[:, 0]), e)
-        return e[:, :, None]
+        return self.operator.level_sums(Curvature.of(omega), NO_BLOCKS, rest)
 
     def schur(self, omega: Floats, M: Floats) -> Floats:
         """Z_o' (W - W Z_e M Z_e' W) Z_o, shape (n, n); only its lower triangle is filled."""

@@ -54,10 +54,12 @@ class RowFeatures:
         padded = np.append(self.position, self.width - 1)
         return padded[np.where(columns == CONSTANT, len(self.position), columns)]
 
-    def of_eliminated(self, feature: int) -> Floats | None:
-        """Values of one feature by level of the eliminated factor, shape (J_e,); None where it is not stored so."""
+    def own_column(self, feature: int) -> int:
+        """Where the table of the eliminated factor's levels has the feature; -1 where it is not stored there."""
+        if feature == CONSTANT:
+            return -1
         at = int(self.position[feature]) - len(self.rows)
-        return self.tables[0][:, at] if 0 <= at < self.tables[0].shape[1] else None
+        return at if 0 <= at < self.tables[0].shape[1] else -1
 
     def column(self, feature: int, ptr: NDArray[np.int64], codes: NDArray[np.int32]) -> Floats:
         """Values of one feature in all sorted rows, shape (N,)."""

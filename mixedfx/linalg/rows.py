@@ -1,29 +1,33 @@
 """What the kernels read: a layout's arrays in one tuple, and how a row's linear form is gathered and scattered.
 
-A row's linear form over the rest is ``d_o' v = sum_k z_k' v[level of k] + x' v[beta]``. A kernel first loads the
-values into a small buffer, z of one row (`load`) or Z of a level's rows (`load_rows`, for loops that the processor can
-do for several rows at once). Its last entry or row is 1, so that no coefficient needs to know where its feature is.
+A row's linear form over the rest is ``d_o' v = sum_k z_k' v[level of k] + x' v[beta]``. Kernels for several right-hand
+sides load a row's values into a small buffer, z, whose last entry is 1, so that no coefficient needs to know where its
+feature is; those for one take all rows of a level at once (`mixedfx.linalg.level_rows`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mixedfx.linalg.layout import RowLayout, bounds
+from mixedfx.linalg.places import flat_tables
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; infinities and NaN keep their meaning
 
-_OPTIONS = {"fastmath": _FAST, "error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 # Without Numba's run time ("_nrt") no array can be made in a kernel, and none is counted: counting references at every
 # call for a row would cost many times the arithmetic. So kernels get their buffers as arguments.
 
-inner = njit(inline="always", **_OPTIONS)
+inner = njit(inline="always", fastmath=_FAST, **_OPTIONS)
 """Decorator of what kernels call for a row or a level."""
-kernel = njit(cache=True, nogil=True, **_OPTIONS)
+in_order = njit(fastmath=_FAST - {"reassoc"}, **_OPTIONS)
+"""Decorator of functions whose sums may not be reordered: so the compiler reads tables value by value, which is several
+times as fast as the gathers that it would use for several rows at once."""
+kernel = njit(cache=True, nogil=True, fastmath=_FAST, **_OPTIONS)
 """Decorator of kernels: kept on disk, and run without Python's lock, so that threads can share the rows."""
 
 
@@ -67,17 +71,16 @@ def rows_of(layout: RowLayout) -> Rows:
     """A layout as the kernels take it."""
     features = layout.features
     own, *others = features.tables
-    none = np.zeros(0, dtype=np.int64)
     return Rows(
         ptr=layout.ptr,
         codes=layout.codes,
         values=features.rows,
         own=np.ascontiguousarray(own),
-        tables=np.concatenate([np.zeros(0), *(t.ravel() for t in others)]),
+        tables=flat_tables(features),
         table_first=bounds(t.shape[1] for t in others),
         table_start=bounds(t.size for t in others),
         cols_e=features.positions(layout.eliminated.columns),
-        cols_r=np.concatenate([none, *(features.positions(b.columns) for b in layout.rest)]),
+        cols_r=features.positions(layout.rest_columns),
         cols_x=features.positions(layout.fixed_columns),
         first=bounds(b.q for b in layout.rest),
         start=np.array([*(b.start for b in layout.rest), layout.beta_start], dtype=np.int64),
@@ -102,68 +105,6 @@ def load(values, codes, tables, table_first, table_start, at, r, z):
             base = table_start[k] + codes[k, r] * width
             for i in range(width):
                 z[at + table_first[k] + i] = tables[base + i]
-
-
-@inner
-def load_rows(values, own, codes, tables, table_first, table_start, j, begin, n, Z):
-    """The values of all n rows of a level into Z, (width, at least n), one value after the other."""
-    at = values.shape[0]
-    for i in range(at):
-        for k in range(n):
-            Z[i, k] = values[i, begin + k]
-    for i in range(own.shape[1]):
-        x = own[j, i]
-        for k in range(n):
-            Z[at + i, k] = x
-    at += own.shape[1]
-    if tables.shape[0] > 0:
-        for f in range(codes.shape[0]):
-            width = table_first[f + 1] - table_first[f]
-            for i in range(width):
-                for k in range(n):
-                    Z[at + table_first[f] + i, k] = tables[table_start[f] + codes[f, begin + k] * width + i]
-
-
-@inner
-def add_rest(codes, cols_r, first, start, begin, n, Z, v, forms):
-    """forms += d_o' v of a level's rows, without beta's part; Z as `load_rows` leaves it."""
-    for f in range(codes.shape[0]):
-        width = first[f + 1] - first[f]
-        for i in range(width):
-            column = cols_r[first[f] + i]
-            base = start[f] + i
-            if column == Z.shape[0] - 1:
-                for k in range(n):
-                    forms[k] += v[base + codes[f, begin + k] * width]
-            else:
-                for k in range(n):
-                    forms[k] += Z[column, k] * v[base + codes[f, begin + k] * width]
-
-
-@inner
-def scatter_rest(codes, cols_r, first, start, begin, n, Z, s, out):
-    """out += d_o s of a level's rows, without beta's part."""
-    for f in range(codes.shape[0]):
-        width = first[f + 1] - first[f]
-        for i in range(width):
-            column = cols_r[first[f] + i]
-            base = start[f] + i
-            if column == Z.shape[0] - 1:
-                for k in range(n):
-                    out[base + codes[f, begin + k] * width] += s[k]
-            else:
-                for k in range(n):
-                    out[base + codes[f, begin + k] * width] += Z[column, k] * s[k]
-
-
-@inner
-def column_sums(columns, n, Z, s, out):
-    """out[i] = Z[columns[i]]' s."""
-    for i in range(columns.shape[0]):
-        total = 0.0
-        for k in range(n):
-            total += Z[columns[i], k] * s[k]
-        out[i] = total
 
 
 @inner

@@ -15,6 +15,7 @@ from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.jax_operator import JaxOperator
 from mixedfx.linalg.layout import RowLayout, arrange
 from mixedfx.linalg.operator import NumbaOperator, Parts
+from mixedfx.linalg.random_rows import NO_BLOCKS
 
 COLUMNS = 3
 # Both sum the same numbers in another order.
@@ -54,10 +55,10 @@ def check(layout: RowLayout) -> None:
     assert_same(one.rmatvec(rows), two.rmatvec(rows))
     blocks = two.diagonal_blocks(curvature.omega)
     assert_same(one.diagonal_blocks(curvature.omega), blocks)
-    assert_same(one.cross(curvature, e), two.cross(curvature, e))
-    assert_same(one.level_sums(curvature, v), two.level_sums(curvature, v))
-    product = two.reduced_product(curvature, M, v)
-    assert_same(one.reduced_product(curvature, M, v), product)
+    assert_same(one.cross(curvature, blocks.e, e), two.cross(curvature, blocks.e, e))
+    assert_same(one.level_sums(curvature, blocks.e, v), two.level_sums(curvature, blocks.e, v))
+    product = two.reduced_product(curvature, blocks.e, M, v)
+    assert_same(one.reduced_product(curvature, blocks.e, M, v), product)
     assert_same(one.reduced_blocks(curvature, M, blocks.rest), two.reduced_blocks(curvature, M, blocks.rest))
     assert_same(one.noise(curvature, 2**61 + 7, COLUMNS), two.noise(curvature, 2**61 + 7, COLUMNS))
     assert_same(one.dense_reduced(curvature.omega, M), two.dense_reduced(curvature.omega, M))
@@ -89,7 +90,9 @@ def test_one_column_and_single_precision_weights() -> None:
     curvature = Curvature.of(rng.uniform(0.1, 2.0, layout.n_rows).astype(np.float32))
     M = np.broadcast_to(np.eye(layout.q), (layout.n_levels, layout.q, layout.q)).copy()
     v = rng.standard_normal((layout.n_rest, 1))
-    one, two = (o.reduced_product(curvature, M, v) for o in (JaxOperator(layout), NumbaOperator(layout)))
+    operators = JaxOperator(layout), NumbaOperator(layout)
+    blocks = operators[1].diagonal_blocks(curvature.omega).e
+    one, two = (operator.reduced_product(curvature, blocks, M, v) for operator in operators)
     assert_same(one, two)
 
 
@@ -100,9 +103,9 @@ def test_no_columns() -> None:
     e, v = np.zeros((layout.n_levels, layout.q, 0)), np.zeros((layout.n_rest, 0))
     M = np.ones((layout.n_levels, 1, 1))
     one, two = JaxOperator(layout), NumbaOperator(layout)
-    assert_same(one.cross(curvature, e), two.cross(curvature, e))
-    assert_same(one.level_sums(curvature, v), two.level_sums(curvature, v))
-    assert_same(one.reduced_product(curvature, M, v), two.reduced_product(curvature, M, v))
+    assert_same(one.cross(curvature, M, e), two.cross(curvature, M, e))
+    assert_same(one.level_sums(curvature, M, v), two.level_sums(curvature, M, v))
+    assert_same(one.reduced_product(curvature, M, M, v), two.reduced_product(curvature, M, M, v))
 
 
 def test_the_callers_precision_is_left_alone() -> None:
@@ -116,13 +119,13 @@ def test_weights_cross_to_the_device_once_and_are_dropped_with_their_original() 
     operator = JaxOperator(layout)
     curvature = Curvature.of(np.ones(layout.n_rows))
     v = np.ones((layout.n_rest, COLUMNS))
-    first = operator.level_sums(curvature, v)
-    operator.level_sums(curvature, v)
+    first = operator.level_sums(curvature, NO_BLOCKS, v)
+    operator.level_sums(curvature, NO_BLOCKS, v)
     assert len(operator.copies) == 1
     curvature = Curvature.of(2 * curvature.omega)
     gc.collect()
     assert len(operator.copies) == 0
-    np.testing.assert_allclose(operator.level_sums(curvature, v), 2 * first)
+    np.testing.assert_allclose(operator.level_sums(curvature, NO_BLOCKS, v), 2 * first)
 
 
 def test_product_is_compiled_once() -> None:
@@ -136,5 +139,5 @@ def test_product_is_compiled_once() -> None:
     before = jax_kernels.reduced_product._cache_size()
     for omega in (1.0, 2.0):
         weights = Curvature.of(np.full(layout.n_rows, omega))
-        operator.reduced_product(weights, M, np.ones((layout.n_rest, 1)))
+        operator.reduced_product(weights, M, M, np.ones((layout.n_rest, 1)))
     assert jax_kernels.reduced_product._cache_size() == before + 1

@@ -88,7 +88,8 @@ class SampledInverse:
         )
         images = np.zeros_like(units)
         if units.shape[1]:
-            images = operator.reduced_product(elimination.curvature, elimination.M, units)
+            blocks = elimination.blocks.e
+            images = operator.reduced_product(elimination.curvature, blocks, elimination.M, units)
         weighed = elimination.lambdas.rest_transpose_times(images)
         n, m, k = rhs.rest.shape[1], signs.count, units.shape[1]
         known = np.hstack([elimination.reduce(rhs), weighed])
@@ -122,7 +123,8 @@ class SampledInverse:
         """([x, y, B] of the rest in b, their weighted sums Z_e' W Z_o by eliminated level)."""
         in_u = np.hstack([*self.probes.pairs(self.sampled), self.probes.coarse])
         in_b = self.elimination.lambdas.rest_times(in_u)
-        return in_b, self.elimination.operator.level_sums(self.elimination.curvature, in_b)
+        elimination = self.elimination
+        return in_b, elimination.operator.level_sums(elimination.curvature, elimination.blocks.e, in_b)
 
     @cached_property
     def traces(self) -> dict[str, Floats]:

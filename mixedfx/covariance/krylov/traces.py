@@ -57,10 +57,9 @@ def sampled_traces(
         left = _symmetric((np.eye(block.q) * block.n_levels)[:, :, None] - inverse_sums[block.name])
         out[block.name] = np.einsum("ca,cdm,db->abm", inverse, left, inverse)
     if singular:
-        t = elimination.operator.reduced_product(elimination.curvature, elimination.M, in_b)
-        blocks = elimination.operator.reduced_blocks(
-            elimination.curvature, elimination.M, elimination.rest_blocks
-        )
+        operator, curvature, known = elimination.operator, elimination.curvature, elimination.blocks
+        t = operator.reduced_product(curvature, known.e, elimination.M, in_b)
+        blocks = operator.reduced_blocks(curvature, elimination.M, known.rest)
         for k in singular:
             block, factor = layout.rest[k], lambdas.rest[k]
             ts = t[block.slice].reshape(block.n_levels, block.q, -1)
