@@ -10,13 +10,13 @@ import math
 import numpy as np
 
 from mixedfx.families.compiled import CUMULATIVE, GAUSSIAN, LOGISTIC, POISSON, row_terms
-from mixedfx.linalg.rows import inner
+from mixedfx.linalg.rows import called, inner
 
 FACTORS = np.uint64(256)
 """Factors, each from 1 to 4, of which one logarithm is taken."""
 
 
-@inner
+@called
 def level_loss(kind, y, weights, sigma2, alpha, begin, n, eta, slopes, bends, above, bend_above):
     """sum w l of rows ``begin:begin + n`` (see `mixedfx.families.compiled`); fills w l', w l'' and thresholds' shares.
 

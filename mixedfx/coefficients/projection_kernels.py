@@ -22,6 +22,9 @@ import numpy as np
 from mixedfx.coefficients.level_loss import level_loss
 from mixedfx.linalg import intercept_kernels
 from mixedfx.linalg.level_columns import (
+    FIRST,
+    PLAIN,
+    SQUARED,
     add_columns,
     add_rest,
     add_span,
@@ -50,7 +53,7 @@ def project(
     q, beta = places_e.shape[0], start[codes.shape[0]]
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        load_columns(codes, values, own, tables, places_e, 0, q, j, begin, n, Z)
+        load_columns(codes, values, own, tables, places_e, FIRST, q, j, begin, n, Z)
         for k in range(n):
             base[k] = 0.0
         if offset is not None:
@@ -141,8 +144,8 @@ def project(
                 g[i] += A[i, h] * b[h]
         span_sums(span, own, j, g, gradient, beta)
         span_squares(span, own, j, A, squares)
-        column_sums(codes, values, own, tables, places_x, False, slopes, j, begin, n, gradient, beta)
-        column_sums(codes, values, own, tables, places_x, True, bends, j, begin, n, squares, 0)
+        column_sums(codes, values, own, tables, places_x, PLAIN, slopes, j, begin, n, gradient, beta)
+        column_sums(codes, values, own, tables, places_x, SQUARED, bends, j, begin, n, squares, FIRST)
         for f in range(codes.shape[0]):
             load_columns(codes, values, own, tables, places_r, first[f], first[f + 1], j, begin, n, Z)
             add_level_blocks(codes, f, first[f + 1] - first[f], block_start[f], begin, n, Z, bends, blocks)

@@ -14,6 +14,7 @@ from mixedfx.linalg.layout import RowLayout
 from mixedfx.linalg.level_operator import rowwise, split_blocks
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import (
+    FEW_COLUMNS,
     DiagonalBlocks,
     NumbaOperator,
     Parts,
@@ -167,27 +168,32 @@ class InterceptOperator:
         return DiagonalBlocks(e[:, None, None], split_blocks(self.layout, sums.sum(axis=0)))
 
     def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
-        if v.shape[1] != 1:
-            if self._random_alone:
-                return self._products(curvature, M, v)
-            return self.general.reduced_product(curvature, blocks, M, v)
+        if self._random_alone and v.shape[1] != 1:
+            return self._products(curvature, M, v)
+        if v.shape[1] <= FEW_COLUMNS:
+            ones = [self._product(curvature, M, v[:, c]) for c in range(v.shape[1])]
+            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
+        return self.general.reduced_product(curvature, blocks, M, v)
+
+    def _product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
+        """`reduced_product` for one right-hand side, v (n_rest,)."""
         from mixedfx.linalg import intercept_kernels as kernels
 
         layout = self.layout
         sums = self.general.accumulators(layout.n_rest)
         into_alpha, into_lower = (self.general.accumulators(layout.n_thresholds + 2) for _ in range(2))
         forms, rows = self.general.buffers(layout.longest), self.rows
-        arguments = (contiguous(M).reshape(-1), contiguous(v).reshape(-1))
+        arguments = (contiguous(M).reshape(-1), contiguous(v))
         if len(layout.codes) == 1 and not len(rows.x_index) and not curvature.has_thresholds:
             shared = (rows.ptr, rows.near, rows.constant, curvature.omega, *arguments)
             over_levels(layout, kernels.product_of_two, *shared, each=[forms, sums])
-            return sums.sum(axis=0)[:, None]
-        alpha = np.ascontiguousarray(self.general.padded_alpha(v)[:, 0])
+            return sums.sum(axis=0)
+        alpha = np.ascontiguousarray(self.general.padded_alpha(v[:, None])[:, 0])
         each = [forms, self.general.buffers(layout.longest), sums, into_alpha, into_lower]
         over_levels(layout, kernels.product, rows, *rowwise(curvature), *arguments, alpha, each=each)
         out = sums.sum(axis=0)
         out[layout.alpha_start :] = (into_alpha + into_lower).sum(axis=0)[1:-1]
-        return out[:, None]
+        return out
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import intercept_kernels as kernels

@@ -10,10 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from mixedfx.linalg.places import CONSTANT, LEVEL, ROW
-from mixedfx.linalg.rows import in_order, inner
+from mixedfx.linalg.rows import called, in_order, inner
 
 ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 """Places in arrays are unsigned: for signed ones Numba looks whether they count from the end, each time."""
+FIRST = np.int64(0)
+PLAIN, SQUARED = np.bool_(False), np.bool_(True)
+"""Arguments that Numba sees as numbers: for Python's own constants it would compile a function once for each."""
 
 
 @inner
@@ -46,7 +49,7 @@ def steady_value(source, column, own, j):
     return 1.0 if source == CONSTANT else own[j, column]
 
 
-@inner
+@called
 def add_columns(codes, values, own, tables, places, sign, x, at, j, begin, n, into):
     """into += sign (columns at `places`) x[at:]."""
     steady, i = 0.0, 0
@@ -76,7 +79,7 @@ def add_columns(codes, values, own, tables, places, sign, x, at, j, begin, n, in
         into[k] += steady
 
 
-@inner
+@called
 def column_sums(codes, values, own, tables, places, squared, s, j, begin, n, out, at):
     """out[at:] += (columns at `places`, or their squares)' s."""
     total = 0.0
@@ -130,7 +133,7 @@ def one_sum(codes, tables, source, column, width, squared, s, begin, n):
     return total
 
 
-@inner
+@called
 def add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, into):
     """into += d_o' v, without beta's part."""
     for f in range(codes.shape[0]):
@@ -161,7 +164,7 @@ def add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v,
             i += 1
 
 
-@inner
+@called
 def scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out):
     """out += d_o s, without beta's part."""
     for f in range(codes.shape[0]):
@@ -192,7 +195,7 @@ def scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n
             i += 1
 
 
-@inner
+@called
 def load_columns(codes, values, own, tables, places, low, high, j, begin, n, Z):
     """Columns `low`..`high` into the rows of Z, for what reads them many times."""
     for i in range(low, high):

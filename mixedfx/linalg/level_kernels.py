@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mixedfx.linalg.level_columns import (
+    FIRST,
+    PLAIN,
     add_columns,
     add_rest,
     add_span,
@@ -17,7 +19,7 @@ from mixedfx.linalg.level_columns import (
     scatter_rest,
     span_sums,
 )
-from mixedfx.linalg.rows import inner, kernel
+from mixedfx.linalg.rows import called, kernel
 
 
 @kernel
@@ -45,7 +47,7 @@ def product(
         for i in range(q):
             shift[i] = sums[i] = 0.0
         add_span(span, own, j, 1.0, v, beta, shift)
-        column_sums(codes, values, own, tables, places_e, False, s, j, begin, n, sums, 0)
+        column_sums(codes, values, own, tables, places_e, PLAIN, s, j, begin, n, sums, FIRST)
         if span.shape[0] > 0:
             for i in range(q):
                 for h in range(q):
@@ -54,7 +56,7 @@ def product(
             a[i] = -shift[i]
             for h in range(q):
                 a[i] += M[j, i, h] * sums[h]
-        add_columns(codes, values, own, tables, places_e, -1.0, a, 0, j, begin, n, forms)
+        add_columns(codes, values, own, tables, places_e, -1.0, a, FIRST, j, begin, n, forms)
         for k in range(n):
             s[k] = omega[begin + k] * forms[k]
         if upper is not None:
@@ -73,7 +75,7 @@ def product(
                 for h in range(q):
                     sums[i] -= blocks[j, i, h] * a[h]
             span_sums(span, own, j, sums, out, beta)
-        column_sums(codes, values, own, tables, places_x, False, s, j, begin, n, out, beta)
+        column_sums(codes, values, own, tables, places_x, PLAIN, s, j, begin, n, out, beta)
         scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out)
 
 
@@ -101,7 +103,7 @@ def cross(low, high, rows, omega, upper, category, blocks, e, forms, sums, out, 
                 for h in range(q):
                     sums[i] += blocks[j, i, h] * e[j * q + h]
             span_sums(span, own, j, sums, out, beta)
-        column_sums(codes, values, own, tables, places_x, False, forms, j, begin, n, out, beta)
+        column_sums(codes, values, own, tables, places_x, PLAIN, forms, j, begin, n, out, beta)
         scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, forms, out)
 
 
@@ -129,7 +131,7 @@ def level_sums(low, high, rows, omega, upper, category, blocks, v, alpha, out, f
             for i in range(q):
                 for h in range(q):
                     out[j * q + i] += blocks[j, i, h] * shift[h]
-        column_sums(codes, values, own, tables, places_e, False, forms, j, begin, n, out, j * q)
+        column_sums(codes, values, own, tables, places_e, PLAIN, forms, j, begin, n, out, j * q)
 
 
 @kernel
@@ -145,7 +147,7 @@ def diagonal_blocks(low, high, rows, omega, block_start, e, Z, w, out):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
         for k in range(n):
             w[k] = omega[begin + k]
-        load_columns(codes, values, own, tables, places_e, 0, q, j, begin, n, Z)
+        load_columns(codes, values, own, tables, places_e, FIRST, q, j, begin, n, Z)
         for i in range(q):
             for h in range(i + 1):
                 total = 0.0
@@ -158,7 +160,7 @@ def diagonal_blocks(low, high, rows, omega, block_start, e, Z, w, out):
             add_level_blocks(codes, f, first[f + 1] - first[f], block_start[f], begin, n, Z, w, out)
 
 
-@inner
+@called
 def add_level_blocks(codes, f, width, base, begin, n, Z, w, out):
     """Lower triangles: out += w z z' of a level's rows, in the block of the level of factor `f`; z in Z's columns."""
     for i in range(width):
@@ -183,7 +185,7 @@ def eliminated_share(
     q = places_e.shape[0]
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        load_columns(codes, values, own, tables, places_e, 0, q, j, begin, n, Z)
+        load_columns(codes, values, own, tables, places_e, FIRST, q, j, begin, n, Z)
         for k in range(n):
             w[k] = 0.0
         for i in range(q):
@@ -211,7 +213,7 @@ def eliminated_share(
                 seen[level_start[f] + codes[f, begin + k]] = False
 
 
-@inner
+@called
 def sum_pairs(codes, f, width, base, begin, n, omega, Z, X, q, pair):
     """pair += omega z_k z_e' of a level's rows."""
     for k in range(n):
@@ -222,7 +224,7 @@ def sum_pairs(codes, f, width, base, begin, n, omega, Z, X, q, pair):
                 pair[at + i * q + h] += x * Z[h, k]
 
 
-@inner
+@called
 def add_pairs(codes, f, width, level_start, pair_start, block_start, j, begin, n, M, q, MB, pair, seen, out):
     """out += B M B' for the pairs that a level's rows have, which become 0."""
     for k in range(n):
