@@ -148,8 +148,12 @@ def estimate_coefficients(
                 first = start_from(problem, last.beta, last.b, last.alpha)
             modes.append(SOLVERS[solver](problem, tol=tol, start=first, report=report))
             components.append(Component.of(problem, draw, modes[-1]))
+        end = modes[-1].projection
+        if solver == "fixed-hessian" and not modes[-1].converged:
+            # Whether the data separate shows only far out, where this method hardly gets.
+            end = newton_cg(problem, tol=tol, start=end.point, report=report).projection
     reason = next((mode.reason for mode in modes if not mode.converged), None)
-    apart = _separated(problem, modes[-1].projection, prepared.spec.fixed_names)
+    apart = _separated(problem, end, prepared.spec.fixed_names)
     if apart:
         reason = separation_reason(apart)
     if reason is not None:

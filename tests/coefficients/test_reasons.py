@@ -33,6 +33,27 @@ def test_a_category_with_one_outcome_separates(family: str) -> None:
     assert "NOT converged" in str(fit.summary())
 
 
+def test_fixed_hessian_names_what_separates_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixedfx.coefficients.fixed_hessian.MOST_STEPS", 50)
+    data = frame(np.random.default_rng(1), 300).assign(new=lambda d: (d["k"] == 2) * 1.0)
+    data.loc[data["new"] == 1, "b"] = 1
+    varcorr = mfx.VarCorr.from_frame(ONE_FACTOR)
+    formula, settings = "b ~ 1 + x + new + (1 | g)", {"family": "bernoulli", "solver": "fixed-hessian"}
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="the data separate.*'new'"):
+        fit = mfx.estimate_coefficients(formula, data, varcorr, **settings)
+    assert fit.stats["newton_iterations"] == 50
+    assert fit.fixef["new"] < 15  # where its own steps ended
+
+
+def test_fixed_hessian_that_is_only_slow_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixedfx.coefficients.fixed_hessian.MOST_STEPS", 3)
+    data, varcorr = frame(np.random.default_rng(1), 300), mfx.VarCorr.from_frame(ONE_FACTOR)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="no convergence in 3 steps"):
+        mfx.estimate_coefficients(
+            "b ~ 1 + x + (1 | g)", data, varcorr, family="bernoulli", solver="fixed-hessian"
+        )
+
+
 def test_a_covariate_that_separates() -> None:
     data = frame(np.random.default_rng(1), 300)
     data["b"] = (data["x"] > 0.2).astype(int)
