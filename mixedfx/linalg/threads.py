@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,17 @@ _pool: list[ThreadPoolExecutor] = []
 os.register_at_fork(after_in_child=_pool.clear)  # a forked process has none of its parent's threads
 
 
-def thread_count(work: int, a_thread: int = ROWS_A_THREAD) -> int:
+def thread_count(work: int, a_thread: int | None = None) -> int:
     """Threads worth using for so much work, rows to traverse by default; at most those that Numba is allowed."""
+    return min(int(_numba_settings().NUMBA_NUM_THREADS), 1 + work // (a_thread or ROWS_A_THREAD))
+
+
+@cache
+def _numba_settings() -> Any:
+    """Looked up once: small models ask some hundred times."""
     from numba import config
 
-    return min(int(config.NUMBA_NUM_THREADS), 1 + work // a_thread)  # pyright: ignore[reportAttributeAccessIssue]
+    return config
 
 
 def per_thread(n_rows: int, shape: tuple[int, ...], fill: float | None = None) -> NDArray[np.float64]:
