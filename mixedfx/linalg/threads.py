@@ -6,6 +6,7 @@ OpenMP would spin and slow down whatever else the machine does.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,11 +49,10 @@ def per_thread(n_rows: int, shape: tuple[int, ...], fill: float | None = None) -
     threads = thread_count(n_rows)
     if threads == 1:
         return np.empty((1, *shape)) if fill is None else np.full((1, *shape), fill)
-    size = int(np.prod(shape))
-    stride = size + CACHE_LINES_APART
+    stride = math.prod(shape) + CACHE_LINES_APART
     room = np.empty(threads * stride) if fill is None else np.full(threads * stride, fill)
-    strides = (8 * stride, *(8 * int(np.prod(shape[i + 1 :])) for i in range(len(shape))))
-    return np.lib.stride_tricks.as_strided(room, (threads, *shape), strides, subok=False)
+    strides = (8 * stride, *(8 * math.prod(shape[i + 1 :]) for i in range(len(shape))))
+    return np.ndarray((threads, *shape), buffer=room, strides=strides)
 
 
 def over_levels(
