@@ -60,7 +60,7 @@ def project(
             for k in range(n):
                 base[k] = offset[begin + k]
         add_columns(codes, values, own, tables, places_x, 1.0, v, beta, j, begin, n, base)
-        add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, base)
+        add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, FIRST, base)
         for i in range(q):
             shift[i] = 0.0
         add_span(span, own, j, 1.0, v, beta, shift)
@@ -137,7 +137,7 @@ def project(
                 bend[category + 1] += bend_above[k]
                 bend[category] += bend_below
             slopes[k] += bends[k] * eta[k]
-        scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, slopes, gradient)
+        scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, slopes, gradient, FIRST)
         for i in range(q):
             for h in range(q):
                 own_blocks[j, i, h] = A[i, h]
@@ -167,7 +167,7 @@ def project_intercepts(
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
         for k in range(n):
             base[k] = shift + intercept_kernels.gather(
-                near, codes, start, values, x_index, x_columns, begin + k, v
+                near, codes, start, values, x_index, x_columns, begin + k, v, FIRST
             )
             if offset is not None:
                 base[k] += offset[begin + k]
@@ -218,7 +218,7 @@ def project_intercepts(
                 bend[category] += bend_below
             everything += s
             weight += d2
-            intercept_kernels.scatter(near, codes, start, values, x_index, x_columns, r, s, gradient)
+            intercept_kernels.scatter(near, codes, start, values, x_index, x_columns, r, s, gradient, FIRST)
             if near.shape[0] > 0:
                 blocks[near[r]] += d2
             for f in range(1, codes.shape[0]):

@@ -33,69 +33,73 @@ class InterceptRows(NamedTuple):
 
 
 @inner
-def gather(near, codes, start, values, x_index, x_columns, r, v):
-    """d_o' v of row r, without X's constant."""
+def gather(near, codes, start, values, x_index, x_columns, r, v, at):
+    """d_o' v[at:] of row r, without X's constant."""
     total = 0.0
     if near.shape[0] > 0:
-        total = v[np.uint64(near[r])]
+        total = v[np.uint64(at + near[r])]
     for k in range(1, codes.shape[0]):
-        total += v[np.uint64(start[k] + codes[k, r])]
+        total += v[np.uint64(at + start[k] + codes[k, r])]
     for i in range(x_index.shape[0]):
-        total += values[x_columns[i], r] * v[x_index[i]]
+        total += values[x_columns[i], r] * v[at + x_index[i]]
     return total
 
 
 @inner
-def scatter(near, codes, start, values, x_index, x_columns, r, s, out):
-    """out += d_o s of row r, without X's constant."""
+def scatter(near, codes, start, values, x_index, x_columns, r, s, out, at):
+    """out[at:] += d_o s of row r, without X's constant."""
     if near.shape[0] > 0:
-        out[np.uint64(near[r])] += s
+        out[np.uint64(at + near[r])] += s
     for k in range(1, codes.shape[0]):
-        out[np.uint64(start[k] + codes[k, r])] += s
+        out[np.uint64(at + start[k] + codes[k, r])] += s
     for i in range(x_index.shape[0]):
-        out[x_index[i]] += values[x_columns[i], r] * s
+        out[at + x_index[i]] += values[x_columns[i], r] * s
 
 
 @kernel
-def product(low, high, rows, omega, upper, category, M, v, alpha, forms, s, out, into_alpha, into_lower):
-    """out += D_o' T_e D_o v; M (J,), v and out (n_rest,); see `level_kernels.product`.
+def product(low, high, rows, m, omega, upper, category, M, v, alpha, forms, s, out, into_alpha, into_lower):
+    """out += D_o' T_e D_o v; M (J,), v and out (m n_rest,); see `level_kernels.product`.
 
     Sums for the thresholds below rows go to `into_lower`, so that they need not wait for those of the thresholds above.
     Buffers: forms and s (longest level,).
     """
     ptr, near, codes, start, values, constant, x_index, x_columns = rows
-    shift = v[constant] if constant >= 0 else 0.0
-    everything = 0.0
+    n_rest, n_alpha = v.shape[0] // m, alpha.shape[0] // m
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        for k in range(n):
-            forms[k] = shift + gather(near, codes, start, values, x_index, x_columns, begin + k, v)
-        total = 0.0
-        for k in range(n):
-            total += omega[begin + k] * forms[k]
-        if upper is not None:
+        for c in range(m):
+            at = c * n_rest
+            shift = v[at + constant] if constant >= 0 else 0.0
             for k in range(n):
-                r = begin + k
-                y = np.uint64(category[r])
-                s[k] = upper[r] * alpha[y + ONE] + (omega[r] - upper[r]) * alpha[y]
+                row = gather(near, codes, start, values, x_index, x_columns, begin + k, v, at)
+                forms[k] = shift + row
+            total = 0.0
             for k in range(n):
-                total -= s[k]
-        a = M[j] * total
-        if upper is None:
+                total += omega[begin + k] * forms[k]
+            if upper is not None:
+                for k in range(n):
+                    r = begin + k
+                    y = np.uint64(c * n_alpha + category[r])
+                    s[k] = upper[r] * alpha[y + ONE] + (omega[r] - upper[r]) * alpha[y]
+                for k in range(n):
+                    total -= s[k]
+            a = M[j] * total
+            if upper is None:
+                for k in range(n):
+                    s[k] = omega[begin + k] * (forms[k] - a)
+            else:
+                for k in range(n):
+                    r = begin + k
+                    y, form = np.uint64(c * n_alpha + category[r]), forms[k] - a
+                    into_alpha[y + ONE] -= upper[r] * (form - alpha[y + ONE])
+                    into_lower[y] -= (omega[r] - upper[r]) * (form - alpha[y])
+                    s[k] = omega[r] * form - s[k]
+            everything = 0.0
             for k in range(n):
-                s[k] = omega[begin + k] * (forms[k] - a)
-        else:
-            for k in range(n):
-                r = begin + k
-                y, form = np.uint64(category[r]), forms[k] - a
-                into_alpha[y + ONE] -= upper[r] * (form - alpha[y + ONE])
-                into_lower[y] -= (omega[r] - upper[r]) * (form - alpha[y])
-                s[k] = omega[r] * form - s[k]
-        for k in range(n):
-            everything += s[k]
-            scatter(near, codes, start, values, x_index, x_columns, begin + k, s[k], out)
-    if constant >= 0:
-        out[constant] += everything
+                everything += s[k]
+                scatter(near, codes, start, values, x_index, x_columns, begin + k, s[k], out, at)
+            if constant >= 0:
+                out[at + constant] += everything
 
 
 @kernel

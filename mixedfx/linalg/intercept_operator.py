@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.level_operator import rowwise, split_blocks
+from mixedfx.linalg.level_operator import one_after_the_other, rowwise, split_blocks
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import (
     FEW_COLUMNS,
@@ -170,30 +170,28 @@ class InterceptOperator:
     def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
         if self._random_alone and v.shape[1] != 1:
             return self._products(curvature, M, v)
-        if v.shape[1] <= FEW_COLUMNS:
-            ones = [self._product(curvature, M, v[:, c]) for c in range(v.shape[1])]
-            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
+        if 0 < v.shape[1] <= FEW_COLUMNS:
+            return self._few_products(curvature, M, v)
         return self.general.reduced_product(curvature, blocks, M, v)
 
-    def _product(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
-        """`reduced_product` for one right-hand side, v (n_rest,)."""
+    def _few_products(self, curvature: Curvature, M: Floats, v: Floats) -> Floats:
         from mixedfx.linalg import intercept_kernels as kernels
 
-        layout = self.layout
-        sums = self.general.accumulators(layout.n_rest)
-        into_alpha, into_lower = (self.general.accumulators(layout.n_thresholds + 2) for _ in range(2))
-        forms, rows = self.general.buffers(layout.longest), self.rows
-        arguments = (contiguous(M).reshape(-1), contiguous(v))
-        if len(layout.codes) == 1 and not len(rows.x_index) and not curvature.has_thresholds:
+        layout, rows, m = self.layout, self.rows, v.shape[1]
+        zeros, buffers = self.general.accumulators, self.general.buffers
+        forms, sums = buffers(layout.longest), zeros(m * layout.n_rest)
+        arguments = (contiguous(M).reshape(-1), one_after_the_other(v))
+        if m == 1 and len(layout.codes) == 1 and not len(rows.x_index) and not curvature.has_thresholds:
             shared = (rows.ptr, rows.near, rows.constant, curvature.omega, *arguments)
             over_levels(layout, kernels.product_of_two, *shared, each=[forms, sums])
-            return sums.sum(axis=0)
-        alpha = np.ascontiguousarray(self.general.padded_alpha(v[:, None])[:, 0])
-        each = [forms, self.general.buffers(layout.longest), sums, into_alpha, into_lower]
-        over_levels(layout, kernels.product, rows, *rowwise(curvature), *arguments, alpha, each=each)
-        out = sums.sum(axis=0)
-        out[layout.alpha_start :] = (into_alpha + into_lower).sum(axis=0)[1:-1]
-        return out
+            return sums.sum(axis=0)[:, None]
+        alpha = one_after_the_other(self.general.padded_alpha(v))
+        into_alpha, into_lower = zeros(len(alpha)), zeros(len(alpha))
+        each = [forms, buffers(layout.longest), sums, into_alpha, into_lower]
+        over_levels(layout, kernels.product, rows, m, *rowwise(curvature), *arguments, alpha, each=each)
+        out = sums.sum(axis=0).reshape(m, layout.n_rest)
+        out[:, layout.alpha_start :] = (into_alpha + into_lower).sum(axis=0).reshape(m, -1)[:, 1:-1]
+        return np.ascontiguousarray(out.T)
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import intercept_kernels as kernels

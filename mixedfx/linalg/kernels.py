@@ -1,4 +1,4 @@
-"""Numba kernels for several right-hand sides: each traverses the rows of the eliminated levels `low`..`high` once.
+"""Numba kernels for many right-hand sides: each traverses the rows of the eliminated levels `low`..`high` once.
 
 Thresholds: `upper` and `category` are those of `Curvature`, None without thresholds, which leaves them out of the
 compiled code; `alpha` and `into_alpha` have m + 2 entries, the first and last of which stand for thresholds at -inf

@@ -134,10 +134,10 @@ def one_sum(codes, tables, source, column, width, squared, s, begin, n):
 
 
 @called
-def add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, into):
-    """into += d_o' v, without beta's part."""
+def add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, at, into):
+    """into += d_o' v[at:], without beta's part."""
     for f in range(codes.shape[0]):
-        i, end, factor_width, base = first[f], first[f + 1], first[f + 1] - first[f], start[f] - first[f]
+        i, end, factor_width, base = first[f], first[f + 1], first[f + 1] - first[f], at + start[f] - first[f]
         while i < end:
             source, column, width = places_r[i, 0], places_r[i, 1], places_r[i, 2]
             if source <= LEVEL:
@@ -165,10 +165,10 @@ def add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v,
 
 
 @called
-def scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out):
-    """out += d_o s, without beta's part."""
+def scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out, at):
+    """out[at:] += d_o s, without beta's part."""
     for f in range(codes.shape[0]):
-        i, end, factor_width, base = first[f], first[f + 1], first[f + 1] - first[f], start[f] - first[f]
+        i, end, factor_width, base = first[f], first[f + 1], first[f + 1] - first[f], at + start[f] - first[f]
         while i < end:
             source, column, width = places_r[i, 0], places_r[i, 1], places_r[i, 2]
             if source <= LEVEL:

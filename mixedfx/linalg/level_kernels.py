@@ -1,7 +1,8 @@
-"""Numba kernels that take all rows of an eliminated level at once: for one right-hand side, and diagonal blocks.
+"""Numba kernels that take all rows of an eliminated level at once: for few right-hand sides, and diagonal blocks.
 
 As in `mixedfx.linalg.kernels`, each traverses the rows of the levels `low`..`high` once, `upper` and `category` are
-None without thresholds, and `alpha` and `into_alpha` have m + 2 entries.
+None without thresholds, and `alpha` and `into_alpha` have thresholds + 2 entries a right-hand side. Vectors of m
+right-hand sides follow one another in one array; a level's rows stay in the cache for all of them.
 """
 
 from __future__ import annotations
@@ -24,114 +25,124 @@ from mixedfx.linalg.rows import called, kernel
 
 @kernel
 def product(
-    low, high, rows, omega, upper, category, blocks, M, v, alpha, forms, s, shift, sums, a, out, into_alpha
+    low, high, rows, m, omega, upper, category, blocks, M, v, alpha, forms, s, shift, sums, a, out, into_alpha
 ):
-    """out += D_o' T_e D_o v for one column: v, out (n_rest,); T_e = W - W Z_e M Z_e' W.
+    """out += D_o' T_e D_o v: v, out (m n_rest,); T_e = W - W Z_e M Z_e' W.
 
     blocks = Z_j' W Z_j and M, (J, q, q). Buffers: forms and s (longest level,); shift, sums and a (q,).
     """
     ptr, codes, values, own, tables, places_e, places_r, places_x, span, first, start = rows
-    q, beta = places_e.shape[0], start[codes.shape[0]]
+    q, beta, n_rest, n_alpha = places_e.shape[0], start[codes.shape[0]], v.shape[0] // m, alpha.shape[0] // m
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        for k in range(n):
-            forms[k] = 0.0
-        add_columns(codes, values, own, tables, places_x, 1.0, v, beta, j, begin, n, forms)
-        add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, forms)
-        for k in range(n):
-            s[k] = omega[begin + k] * forms[k]
-        if upper is not None:
+        for c in range(m):
+            at = c * n_rest
             for k in range(n):
-                r = begin + k
-                s[k] -= upper[r] * alpha[category[r] + 1] + (omega[r] - upper[r]) * alpha[category[r]]
-        for i in range(q):
-            shift[i] = sums[i] = 0.0
-        add_span(span, own, j, 1.0, v, beta, shift)
-        column_sums(codes, values, own, tables, places_e, PLAIN, s, j, begin, n, sums, FIRST)
-        if span.shape[0] > 0:
-            for i in range(q):
-                for h in range(q):
-                    sums[i] += blocks[j, i, h] * shift[h]
-        for i in range(q):
-            a[i] = -shift[i]
-            for h in range(q):
-                a[i] += M[j, i, h] * sums[h]
-        add_columns(codes, values, own, tables, places_e, -1.0, a, FIRST, j, begin, n, forms)
-        for k in range(n):
-            s[k] = omega[begin + k] * forms[k]
-        if upper is not None:
+                forms[k] = 0.0
+            add_columns(codes, values, own, tables, places_x, 1.0, v, at + beta, j, begin, n, forms)
+            add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, at, forms)
             for k in range(n):
-                r = begin + k
-                y = category[r]
-                above = upper[r] * (forms[k] - alpha[y + 1])
-                below = (omega[r] - upper[r]) * (forms[k] - alpha[y])
-                into_alpha[y + 1] -= above
-                into_alpha[y] -= below
-                s[k] = above + below
-        if span.shape[0] > 0:
+                s[k] = omega[begin + k] * forms[k]
+            if upper is not None:
+                for k in range(n):
+                    r = begin + k
+                    y = c * n_alpha + category[r]
+                    s[k] -= upper[r] * alpha[y + 1] + (omega[r] - upper[r]) * alpha[y]
             for i in range(q):
-                a[i] += shift[i]
+                shift[i] = sums[i] = 0.0
+            add_span(span, own, j, 1.0, v, at + beta, shift)
+            column_sums(codes, values, own, tables, places_e, PLAIN, s, j, begin, n, sums, FIRST)
+            if span.shape[0] > 0:
+                for i in range(q):
+                    for h in range(q):
+                        sums[i] += blocks[j, i, h] * shift[h]
             for i in range(q):
+                a[i] = -shift[i]
                 for h in range(q):
-                    sums[i] -= blocks[j, i, h] * a[h]
-            span_sums(span, own, j, sums, out, beta)
-        column_sums(codes, values, own, tables, places_x, PLAIN, s, j, begin, n, out, beta)
-        scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out)
+                    a[i] += M[j, i, h] * sums[h]
+            add_columns(codes, values, own, tables, places_e, -1.0, a, FIRST, j, begin, n, forms)
+            for k in range(n):
+                s[k] = omega[begin + k] * forms[k]
+            if upper is not None:
+                for k in range(n):
+                    r = begin + k
+                    y = c * n_alpha + category[r]
+                    above = upper[r] * (forms[k] - alpha[y + 1])
+                    below = (omega[r] - upper[r]) * (forms[k] - alpha[y])
+                    into_alpha[y + 1] -= above
+                    into_alpha[y] -= below
+                    s[k] = above + below
+            if span.shape[0] > 0:
+                for i in range(q):
+                    a[i] += shift[i]
+                for i in range(q):
+                    for h in range(q):
+                        sums[i] -= blocks[j, i, h] * a[h]
+                span_sums(span, own, j, sums, out, at + beta)
+            column_sums(codes, values, own, tables, places_x, PLAIN, s, j, begin, n, out, at + beta)
+            scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out, at)
 
 
 @kernel
-def cross(low, high, rows, omega, upper, category, blocks, e, forms, sums, out, into_alpha):
-    """out += D_o' W Z_e e for one column: e (J q,), out (n_rest,); blocks = Z_j' W Z_j. Buffers as in `product`."""
+def cross(low, high, rows, m, omega, upper, category, blocks, e, forms, sums, out, into_alpha):
+    """out += D_o' W Z_e e: e (m J q,), out (m n_rest,); blocks = Z_j' W Z_j (J, q, q). Buffers as in `product`."""
     ptr, codes, values, own, tables, places_e, places_r, places_x, span, first, start = rows
-    q, beta = places_e.shape[0], start[codes.shape[0]]
+    q, beta, J = places_e.shape[0], start[codes.shape[0]], ptr.shape[0] - 1
+    n_rest, n_alpha = out.shape[0] // m, into_alpha.shape[0] // m
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        for k in range(n):
-            forms[k] = 0.0
-        add_columns(codes, values, own, tables, places_e, 1.0, e, j * q, j, begin, n, forms)
-        if upper is not None:
+        for c in range(m):
+            at, own_e = c * n_rest, (c * J + j) * q
             for k in range(n):
-                r = begin + k
-                y = category[r]
-                into_alpha[y + 1] -= upper[r] * forms[k]
-                into_alpha[y] -= (omega[r] - upper[r]) * forms[k]
-        for k in range(n):
-            forms[k] *= omega[begin + k]
-        if span.shape[0] > 0:
-            for i in range(q):
-                sums[i] = 0.0
-                for h in range(q):
-                    sums[i] += blocks[j, i, h] * e[j * q + h]
-            span_sums(span, own, j, sums, out, beta)
-        column_sums(codes, values, own, tables, places_x, PLAIN, forms, j, begin, n, out, beta)
-        scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, forms, out)
+                forms[k] = 0.0
+            add_columns(codes, values, own, tables, places_e, 1.0, e, own_e, j, begin, n, forms)
+            if upper is not None:
+                for k in range(n):
+                    r = begin + k
+                    y = c * n_alpha + category[r]
+                    into_alpha[y + 1] -= upper[r] * forms[k]
+                    into_alpha[y] -= (omega[r] - upper[r]) * forms[k]
+            for k in range(n):
+                forms[k] *= omega[begin + k]
+            if span.shape[0] > 0:
+                for i in range(q):
+                    sums[i] = 0.0
+                    for h in range(q):
+                        sums[i] += blocks[j, i, h] * e[own_e + h]
+                span_sums(span, own, j, sums, out, at + beta)
+            column_sums(codes, values, own, tables, places_x, PLAIN, forms, j, begin, n, out, at + beta)
+            scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, forms, out, at)
 
 
 @kernel
-def level_sums(low, high, rows, omega, upper, category, blocks, v, alpha, out, forms, shift):
-    """out = Z_e' W D_o v for one column: v (n_rest,), out (J q,). Buffers as in `product`."""
+def level_sums(low, high, rows, m, omega, upper, category, blocks, v, alpha, out, forms, shift):
+    """out = Z_e' W D_o v: v (m n_rest,), out (m J q,). Buffers as in `product`."""
     ptr, codes, values, own, tables, places_e, places_r, places_x, span, first, start = rows
-    q, beta = places_e.shape[0], start[codes.shape[0]]
+    q, beta, J = places_e.shape[0], start[codes.shape[0]], ptr.shape[0] - 1
+    n_rest, n_alpha = v.shape[0] // m, alpha.shape[0] // m
     for j in range(low, high):
         begin, n = np.uint64(ptr[j]), np.uint64(ptr[j + 1] - ptr[j])
-        for k in range(n):
-            forms[k] = 0.0
-        add_columns(codes, values, own, tables, places_x, 1.0, v, beta, j, begin, n, forms)
-        add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, forms)
-        for k in range(n):
-            forms[k] *= omega[begin + k]
-        if upper is not None:
+        for c in range(m):
+            at, own_e = c * n_rest, (c * J + j) * q
             for k in range(n):
-                r = begin + k
-                forms[k] -= upper[r] * alpha[category[r] + 1] + (omega[r] - upper[r]) * alpha[category[r]]
-        for i in range(q):
-            shift[i] = out[j * q + i] = 0.0
-        add_span(span, own, j, 1.0, v, beta, shift)
-        if span.shape[0] > 0:
+                forms[k] = 0.0
+            add_columns(codes, values, own, tables, places_x, 1.0, v, at + beta, j, begin, n, forms)
+            add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, at, forms)
+            for k in range(n):
+                forms[k] *= omega[begin + k]
+            if upper is not None:
+                for k in range(n):
+                    r = begin + k
+                    y = c * n_alpha + category[r]
+                    forms[k] -= upper[r] * alpha[y + 1] + (omega[r] - upper[r]) * alpha[y]
             for i in range(q):
-                for h in range(q):
-                    out[j * q + i] += blocks[j, i, h] * shift[h]
-        column_sums(codes, values, own, tables, places_e, PLAIN, forms, j, begin, n, out, j * q)
+                shift[i] = out[own_e + i] = 0.0
+            add_span(span, own, j, 1.0, v, at + beta, shift)
+            if span.shape[0] > 0:
+                for i in range(q):
+                    for h in range(q):
+                        out[own_e + i] += blocks[j, i, h] * shift[h]
+            column_sums(codes, values, own, tables, places_e, PLAIN, forms, j, begin, n, out, own_e)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Products for one right-hand side, and diagonal blocks: the part of `NumbaOperator` that takes a level at a time."""
+"""Products for few right-hand sides, and diagonal blocks: the part of `NumbaOperator` that takes a level at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LevelOperator:
-    """`RowOperator`'s products with vectors in place of several columns; see there.
+    """Some of `RowOperator`'s products; see there.
 
     Attributes
     ----------
@@ -39,34 +39,41 @@ class LevelOperator:
         return level_rows_of(self.layout)
 
     def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:
-        """D_o' W Z_e e, shape (n_rest,); e (J_e, q_e)."""
+        """D_o' W Z_e e, shape (n_rest, m); e (J_e, q_e, m)."""
+        m = e.shape[2]
+        if not m:
+            return np.empty((self.layout.n_rest, 0))
         from mixedfx.linalg.level_kernels import cross
 
-        out, into_alpha = self._sums(self.layout.n_rest), self._sums(self.layout.n_thresholds + 2)
-        arguments = (self.rows, *rowwise(curvature), blocks, np.ascontiguousarray(e).reshape(-1))
-        each = [self._each_row(), self._each_own(), out, into_alpha]
-        over_levels(self.layout, cross, *arguments, each=each)
-        return self._with_alpha(out, into_alpha)
+        sums = self._sums(m * self.layout.n_rest), self._sums(m * (self.layout.n_thresholds + 2))
+        arguments = (self.rows, m, *rowwise(curvature), blocks, one_after_the_other(e))
+        over_levels(self.layout, cross, *arguments, each=[self._each_row(), self._each_own(), *sums])
+        return self._with_alpha(m, *sums)
 
     def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
-        """D_o' T_e D_o v, shape (n_rest,)."""
+        """D_o' T_e D_o v, shape (n_rest, m)."""
+        m = v.shape[1]
+        if not m:
+            return np.empty((self.layout.n_rest, 0))
         from mixedfx.linalg.level_kernels import product
 
-        out, into_alpha = self._sums(self.layout.n_rest), self._sums(self.layout.n_thresholds + 2)
-        arguments = (self.rows, *rowwise(curvature), blocks, M, np.ascontiguousarray(v), self._alpha(v))
+        sums = self._sums(m * self.layout.n_rest), self._sums(m * (self.layout.n_thresholds + 2))
+        arguments = (self.rows, m, *rowwise(curvature), blocks, M, one_after_the_other(v), self._alpha(v))
         buffers = [self._each_row(), self._each_row(), *(self._each_own() for _ in range(3))]
-        over_levels(self.layout, product, *arguments, each=[*buffers, out, into_alpha])
-        return self._with_alpha(out, into_alpha)
+        over_levels(self.layout, product, *arguments, each=[*buffers, *sums])
+        return self._with_alpha(m, *sums)
 
     def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
-        """Z_e' W D_o v, shape (J_e, q_e)."""
+        """Z_e' W D_o v, shape (J_e, q_e, m)."""
+        m, J, q = v.shape[1], self.layout.n_levels, self.layout.q
+        if not m:
+            return np.empty((J, q, 0))
         from mixedfx.linalg.level_kernels import level_sums
 
-        out = np.empty((self.layout.n_levels, self.layout.q))
-        weights = (*rowwise(curvature), blocks, np.ascontiguousarray(v), self._alpha(v))
-        each = [self._each_row(), self._each_own()]
-        over_levels(self.layout, level_sums, self.rows, *weights, out.reshape(-1), each=each)
-        return out
+        out = np.empty(m * J * q)
+        arguments = (self.rows, m, *rowwise(curvature), blocks, one_after_the_other(v), self._alpha(v), out)
+        over_levels(self.layout, level_sums, *arguments, each=[self._each_row(), self._each_own()])
+        return np.ascontiguousarray(np.moveaxis(out.reshape(m, J, q), 0, 2))
 
     def diagonal_blocks(self, omega: NDArray) -> tuple[Floats, tuple[Floats, ...]]:
         """Blocks of D' W D: the eliminated levels', and the remaining factors'."""
@@ -108,13 +115,18 @@ class LevelOperator:
         return per_thread(self.layout.n_rows, (size,), 0.0)
 
     def _alpha(self, v: Floats) -> Floats:
-        """The thresholds' part of a rest vector between two zeros."""
-        return np.concatenate([[0.0], v[self.layout.alpha_start :], [0.0]])
+        """The thresholds' part of each column, between two zeros."""
+        return one_after_the_other(np.pad(v[self.layout.alpha_start :], ((1, 1), (0, 0))))
 
-    def _with_alpha(self, sums: Floats, into_alpha: Floats) -> Floats:
-        out = sums.sum(axis=0)
-        out[self.layout.alpha_start :] = into_alpha.sum(axis=0)[1:-1]
-        return out
+    def _with_alpha(self, m: int, sums: Floats, into_alpha: Floats) -> Floats:
+        out = sums.sum(axis=0).reshape(m, self.layout.n_rest)
+        out[:, self.layout.alpha_start :] = into_alpha.sum(axis=0).reshape(m, -1)[:, 1:-1]
+        return np.ascontiguousarray(out.T)
+
+
+def one_after_the_other(columns: Floats) -> Floats:
+    """The columns, the last axis, of an array in one run; float64."""
+    return np.ascontiguousarray(np.moveaxis(columns, -1, 0), dtype=np.float64).reshape(-1)
 
 
 def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | None]:

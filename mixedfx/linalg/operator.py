@@ -100,7 +100,7 @@ class RowOperator(Protocol):
 
 
 FEW_COLUMNS = 8
-"""Up to so many right-hand sides are taken one by one: loops over a level's rows beat loops over columns."""
+"""Up to so many right-hand sides a level's rows are taken at once: loops over rows beat loops over columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class NumbaOperator:
 
     @cached_property
     def by_level(self) -> LevelOperator:
-        """The same for one right-hand side, and for diagonal blocks."""
+        """The same for few right-hand sides, and for diagonal blocks."""
         return LevelOperator(self.layout)
 
     def matvec(self, parts: Parts) -> Floats:
@@ -157,8 +157,7 @@ class NumbaOperator:
     def cross(self, curvature: Curvature, blocks: Floats, e: Floats) -> Floats:
         m = e.shape[2]
         if m <= FEW_COLUMNS:
-            ones = [self.by_level.cross(curvature, blocks, e[:, :, c]) for c in range(m)]
-            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
+            return self.by_level.cross(curvature, blocks, e)
         from mixedfx.linalg import kernels
 
         sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
@@ -172,8 +171,7 @@ class NumbaOperator:
     def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
         m = v.shape[1]
         if m <= FEW_COLUMNS:
-            ones = [self.by_level.reduced_product(curvature, blocks, M, v[:, c]) for c in range(m)]
-            return np.column_stack([np.empty((self.layout.n_rest, 0)), *ones])
+            return self.by_level.reduced_product(curvature, blocks, M, v)
         from mixedfx.linalg import kernels
 
         q, buffers = self.layout.q, self.buffers
@@ -190,13 +188,11 @@ class NumbaOperator:
 
     def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
         m = v.shape[1]
-        out = np.empty((self.layout.n_levels, self.layout.q, m))
         if m <= FEW_COLUMNS:
-            for c in range(m):
-                out[:, :, c] = self.by_level.level_sums(curvature, blocks, v[:, c])
-            return out
+            return self.by_level.level_sums(curvature, blocks, v)
         from mixedfx.linalg import kernels
 
+        out = np.empty((self.layout.n_levels, self.layout.q, m))
         arguments = (*rowwise(curvature), contiguous(v), self.padded_alpha(v), out)
         each = [self.row_values(), self.buffers(m)]
         over_levels(self.layout, kernels.level_sums, self.rows, *arguments, each=each)

@@ -1,8 +1,8 @@
 """What the kernels read: a layout's arrays in one tuple, and how a row's linear form is gathered and scattered.
 
-A row's linear form over the rest is ``d_o' v = sum_k z_k' v[level of k] + x' v[beta]``. Kernels for several right-hand
+A row's linear form over the rest is ``d_o' v = sum_k z_k' v[level of k] + x' v[beta]``. Kernels for many right-hand
 sides load a row's values into a small buffer, z, whose last entry is 1, so that no coefficient needs to know where its
-feature is; those for one take all rows of a level at once (`mixedfx.linalg.level_rows`).
+feature is; those for few take all rows of a level at once (`mixedfx.linalg.level_rows`).
 """
 
 from __future__ import annotations
