@@ -59,7 +59,7 @@ class CoarseSpace:
 
     def split(self, b: Floats) -> tuple[Floats, Floats]:
         """(x, b - S x) with x = E (E'SE)^-1 E'b, so that the residual is orthogonal to E."""
-        if not self.N.shape[1]:  # products with an empty sparse matrix would take most of a small fit's time
+        if not len(self.gram_NG):  # products with an empty sparse matrix would take most of a small fit's time
             of_G = self.inverse @ (self.G.T @ b)
             return self.G @ of_G, b - self.SG @ of_G
         of_N, of_G = self._coefficients(self.N.T @ b, self.G.T @ b)
@@ -68,7 +68,7 @@ class CoarseSpace:
 
     def correct(self, z: Floats, r: Floats) -> Floats:
         """z + E (E'SE)^-1 E'(r - S z), without a product with S."""
-        if not self.N.shape[1]:
+        if not len(self.gram_NG):
             return z + self.G @ (self.inverse @ (self.G.T @ r - self.SG.T @ z))
         of_N, of_G = self._coefficients(self.N.T @ (r - z), self.G.T @ r - self.SG.T @ z)
         return z + self.N @ of_N + self.G @ of_G
