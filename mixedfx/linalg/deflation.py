@@ -59,7 +59,9 @@ class CoarseSpace:
 
     def split(self, b: Floats) -> tuple[Floats, Floats]:
         """(x, b - S x) with x = E (E'SE)^-1 E'b, so that the residual is orthogonal to E."""
-        if not len(self.gram_NG):  # products with an empty sparse matrix would take most of a small fit's time
+        if not len(
+            self.gram_NG
+        ):  # products with an empty sparse matrix would take most of a small fit's time
             of_G = self.inverse @ (self.G.T @ b)
             return self.G @ of_G, b - self.SG @ of_G
         of_N, of_G = self._coefficients(self.N.T @ b, self.G.T @ b)
