@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mixedfx.coefficients.problem import Point, Problem
 from mixedfx.coefficients.projection import Projection, project
+from mixedfx.errors import ConvergenceError
 from mixedfx.linalg.deflation import coarse_directions
 from mixedfx.linalg.reduced import ReducedSystem, reduced_system
 from mixedfx.progress import Report
@@ -25,6 +26,10 @@ NEAR = 3.0
 SAME = 0.1
 """The same of a step after which the old system will do to see that there is nothing left to gain."""
 SETTLED = "scaled gradient and Newton decrement are below the tolerance"
+SINGULAR = (
+    "the equations of a step are singular in double precision: the curvatures of rows or coefficients differ by too "
+    "many powers of ten; are there outliers, as in counts, or features, weights or variances on scales far apart?"
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,10 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
             if 0.5 * decrement**2 <= tol:
                 return mode(True, SETTLED)
         # After a short step the weights are nearly the same, and so are the diagonal blocks.
-        system = reduced_system(here.reduction, directions, system if previous_decrement < NEAR else None)
+        try:
+            system = reduced_system(here.reduction, directions, system if previous_decrement < NEAR else None)
+        except np.linalg.LinAlgError:
+            return mode(False, SINGULAR)
         passes += system.setup_passes
         decrement = previous_decrement = _decrement(system, rhs)
         if norm <= tol and 0.5 * decrement**2 <= tol:
@@ -130,7 +138,10 @@ def newton_cg(problem: Problem, *, tol: float = 1e-8, start: Point | None = None
             )
         forcing = _next_forcing(forcing, norm, previous_norm, tol, decrement)
         previous_norm = norm
-        step = system.solve(rhs, tol=forcing)
+        try:
+            step = system.solve(rhs, tol=forcing)
+        except (ConvergenceError, np.linalg.LinAlgError):
+            return mode(False, SINGULAR)
         passes += step.iterations
         t, there, trials = _line_search(problem, here, step.x[:, 0], decrement)
         passes += trials

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mixedfx.coefficients import predict as prediction
 from mixedfx.coefficients.component import Mixture
 from mixedfx.coefficients.fold_in import fold_in
-from mixedfx.errors import SettingError
+from mixedfx.errors import ConvergenceError, SettingError
 from mixedfx.families import get_family
 from mixedfx.families.cumulative import as_cumulative
 from mixedfx.formula.spec import DesignSpec
@@ -92,10 +92,7 @@ class CoefficientsResult:
         thresholds = self.thresholds
         if thresholds is None:
             return None
-        if not np.isfinite(self.stats["objective"]):  # nothing was estimated
-            return pd.Series(np.nan, index=thresholds.index, name="thresholds_se")
-        variances = np.diag(self.mixture.fixef_covariance())[len(self.fixef) :]
-        return pd.Series(np.sqrt(variances), index=thresholds.index, name="thresholds_se")
+        return pd.Series(self._fixed_se[len(self.fixef) :], index=thresholds.index, name="thresholds_se")
 
     @cached_property
     def fixef(self) -> pd.Series:
@@ -105,10 +102,7 @@ class CoefficientsResult:
     @cached_property
     def fixef_se(self) -> pd.Series:
         """Standard errors of the fixed effects: from C^-1, by one solve each."""
-        if not np.isfinite(self.stats["objective"]):  # nothing was estimated
-            return pd.Series(np.nan, index=self.fixef.index, name="fixef_se")
-        variances = np.diag(self.mixture.fixef_covariance())[: len(self.fixef)]
-        return pd.Series(np.sqrt(variances), index=self.fixef.index, name="fixef_se")
+        return pd.Series(self._fixed_se[: len(self.fixef)], index=self.fixef.index, name="fixef_se")
 
     @cached_property
     def ranef(self) -> dict[str, pd.DataFrame]:
@@ -311,6 +305,19 @@ class CoefficientsResult:
             own = own.reindex(index=term.grouping.levels, columns=list(term.names))
             b[term.name] = own.fillna(0.0).to_numpy(dtype=float)
         return beta, b, self.mixture.alpha()
+
+    @cached_property
+    def _fixed_se(self) -> Floats:
+        """Of fixed effects and thresholds; NaN where the solver ended far from any mode and C cannot be solved with."""
+        nothing = np.full(len(self.fixef) + len(self.mixture.alpha()), np.nan)
+        if not np.isfinite(self.stats["objective"]):
+            return nothing
+        try:
+            return np.sqrt(np.diag(self.mixture.fixef_covariance()))
+        except (ConvergenceError, np.linalg.LinAlgError):
+            if self.converged:
+                raise
+            return nothing
 
     @property
     def _auxiliary(self) -> object:

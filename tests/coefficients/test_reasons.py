@@ -135,3 +135,23 @@ def test_what_overflowed_can_be_printed() -> None:
         fit = fitted("count ~ 1 + offset(w) + (1 | g)", data, "poisson")
     assert fit.fixef_se.isna().all()
     assert "NOT converged" in str(fit.summary())
+
+
+def test_equations_that_cannot_be_solved_end_a_fit_with_what_it_has() -> None:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"u": rng.integers(0, 40, 600), "i": rng.integers(0, 20, 600)})
+    data["p"], data["a"] = rng.standard_normal(20)[data["i"]], rng.standard_normal(40)[data["u"]]
+    data["c"] = rng.poisson(2, 600).astype(float)
+    data.loc[0, "c"] = 1e12  # a wrong entry, beside counts of 2
+    rows = [("u", "(Intercept)", 1.0), ("u", "p", 0.5), ("i", "(Intercept)", 0.7), ("i", "a", 0.2)]
+    varcorr = pd.DataFrame(rows, columns=["grp", "var1", "vcov"]).assign(var2=None)
+    with pytest.warns(mfx.errors.ConvergenceWarning, match="singular in double precision.*outliers"):
+        fit = mfx.estimate_coefficients(
+            "c ~ 1 + a + p + (1 + p | u) + (1 + a | i)",
+            data,
+            mfx.VarCorr.from_frame(varcorr),
+            family="poisson",
+        )
+    assert not fit.converged
+    assert np.isfinite(fit.fixef).all()
+    assert "NOT converged" in str(fit.summary())
