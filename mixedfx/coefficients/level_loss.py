@@ -48,9 +48,8 @@ def level_loss(kind, y, weights, sigma2, alpha, begin, n, eta, slopes, bends, ab
 def few_rows(kind, y, weights, sigma2, alpha, begin, low, high, eta, slopes, bends, above, bend_above):
     """The same of up to `FACTORS` rows; `kind` is a constant."""
     loss, factor, low_alpha, high_alpha = 0.0, 1.0, 0.0, 0.0
-    if (
-        alpha is not None
-    ):  # looked up apart: the loop with the arithmetic has to be one that takes several rows
+    if alpha is not None:
+        # Looked up apart: the loop with the arithmetic has to be one that takes several rows at once.
         for k in range(low, high):
             category = np.uint64(y[begin + k])
             bend_above[k], above[k] = alpha[category], alpha[category + np.uint64(1)]

@@ -16,8 +16,8 @@ LOG2_E = 1.4426950408889634
 LOG_2_HIGH, LOG_2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """log 2 in two parts, the first with zeros at its end, so that k times it is exact."""
 LOWEST, HIGHEST = -708.0, 710.0
-"""Beyond them the result is 3e-308, the least number in full precision, or infinite."""
-
+"""Beyond them the result is 3e-308, the least number in full precision, or infinite. It is infinite from 709.44 on
+already, where 2^k is, and not from 709.78 on."""
 
 _OPTIONS = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy", "_nrt": False}
 
