@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from mixedfx.families.compiled import CUMULATIVE, GAUSSIAN, LOGISTIC, POISSON, row_terms
+from mixedfx.linalg.level_columns import ONE
 from mixedfx.linalg.rows import called, inner
 
 FACTORS = np.uint64(256)
@@ -52,7 +53,7 @@ def few_rows(kind, y, weights, sigma2, alpha, begin, low, high, eta, slopes, ben
         # Looked up apart: the loop with the arithmetic has to be one that takes several rows at once.
         for k in range(low, high):
             category = np.uint64(y[begin + k])
-            bend_above[k], above[k] = alpha[category], alpha[category + np.uint64(1)]
+            bend_above[k], above[k] = alpha[category], alpha[category + ONE]
     for k in range(low, high):
         r = begin + k
         if alpha is not None:

@@ -63,7 +63,7 @@ def project(
         add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, FIRST, base)
         for i in range(q):
             shift[i] = 0.0
-        add_span(span, own, j, 1.0, v, beta, shift)
+        add_span(span, own, j, v, beta, shift)
         for i in range(q):
             here[i] = step[i] = u[j, i]
             before[i] = 0.0  # a start that overflows is drawn towards 0

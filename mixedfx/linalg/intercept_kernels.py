@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx.linalg.level_columns import ONE
 from mixedfx.linalg.rows import inner, kernel
-
-ONE = np.uint64(1)
 
 
 class InterceptRows(NamedTuple):

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.level_operator import one_after_the_other, rowwise, split_blocks
+from mixedfx.linalg.level_operator import (
+    one_after_the_other,
+    padded_alpha,
+    rowwise,
+    side_by_side,
+    split_blocks,
+)
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.operator import (
     FEW_COLUMNS,
@@ -185,13 +191,11 @@ class InterceptOperator:
             shared = (rows.ptr, rows.near, rows.constant, curvature.omega, *arguments)
             over_levels(layout, kernels.product_of_two, *shared, each=[forms, sums])
             return sums.sum(axis=0)[:, None]
-        alpha = one_after_the_other(self.general.padded_alpha(v))
+        alpha = one_after_the_other(padded_alpha(layout, v))
         into_alpha, into_lower = zeros(len(alpha)), zeros(len(alpha))
         each = [forms, buffers(layout.longest), sums, into_alpha, into_lower]
         over_levels(layout, kernels.product, rows, m, *rowwise(curvature), *arguments, alpha, each=each)
-        out = sums.sum(axis=0).reshape(m, layout.n_rest)
-        out[:, layout.alpha_start :] = (into_alpha + into_lower).sum(axis=0).reshape(m, -1)[:, 1:-1]
-        return np.ascontiguousarray(out.T)
+        return side_by_side(layout, m, sums, into_alpha + into_lower)
 
     def reduced_blocks(self, curvature: Curvature, M: Floats, rest: tuple[Floats, ...]) -> tuple[Floats, ...]:
         from mixedfx.linalg import intercept_kernels as kernels

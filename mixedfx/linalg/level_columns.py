@@ -20,26 +20,30 @@ PLAIN, SQUARED = np.bool_(False), np.bool_(True)
 
 
 @inner
-def add_span(span, own, j, sign, x, at, into):
-    """into (q,) += sign (the fixed coefficients x[at:] as those of level j)."""
+def span_factor(span, i, own, j):
+    """The number by which the i-th of these fixed columns is Z_e's in level j."""
+    return own[j, span[i, 2]] if span[i, 2] >= 0 else 1.0
+
+
+@inner
+def add_span(span, own, j, x, at, into):
+    """into (q,) += the fixed coefficients x[at:] as those of level j."""
     for i in range(span.shape[0]):
-        factor = own[j, span[i, 2]] if span[i, 2] >= 0 else 1.0
-        into[span[i, 1]] += sign * factor * x[at + span[i, 0]]
+        into[span[i, 1]] += span_factor(span, i, own, j) * x[at + span[i, 0]]
 
 
 @inner
 def span_sums(span, own, j, sums, out, at):
     """out[at:] += what all rows of level j send to the fixed columns, whose Z_e' s is `sums` (q,)."""
     for i in range(span.shape[0]):
-        factor = own[j, span[i, 2]] if span[i, 2] >= 0 else 1.0
-        out[at + span[i, 0]] += factor * sums[span[i, 1]]
+        out[at + span[i, 0]] += span_factor(span, i, own, j) * sums[span[i, 1]]
 
 
 @inner
 def span_squares(span, own, j, block, out):
     """out += the squares of these columns, weighted as in ``block`` = Z_j' W Z_j (q, q)."""
     for i in range(span.shape[0]):
-        factor = own[j, span[i, 2]] if span[i, 2] >= 0 else 1.0
+        factor = span_factor(span, i, own, j)
         out[span[i, 0]] += factor * factor * block[span[i, 1], span[i, 1]]
 
 

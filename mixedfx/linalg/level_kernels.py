@@ -20,7 +20,7 @@ from mixedfx.linalg.level_columns import (
     scatter_rest,
     span_sums,
 )
-from mixedfx.linalg.rows import called, kernel
+from mixedfx.linalg.rows import called, inner, kernel
 
 
 @kernel
@@ -41,16 +41,10 @@ def product(
                 forms[k] = 0.0
             add_columns(codes, values, own, tables, places_x, 1.0, v, at + beta, j, begin, n, forms)
             add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, at, forms)
-            for k in range(n):
-                s[k] = omega[begin + k] * forms[k]
-            if upper is not None:
-                for k in range(n):
-                    r = begin + k
-                    y = c * n_alpha + category[r]
-                    s[k] -= upper[r] * alpha[y + 1] + (omega[r] - upper[r]) * alpha[y]
+            weigh(omega, upper, category, alpha, c * n_alpha, begin, n, forms, s)
             for i in range(q):
                 shift[i] = sums[i] = 0.0
-            add_span(span, own, j, 1.0, v, at + beta, shift)
+            add_span(span, own, j, v, at + beta, shift)
             column_sums(codes, values, own, tables, places_e, PLAIN, s, j, begin, n, sums, FIRST)
             if span.shape[0] > 0:
                 for i in range(q):
@@ -81,6 +75,18 @@ def product(
                 span_sums(span, own, j, sums, out, at + beta)
             column_sums(codes, values, own, tables, places_x, PLAIN, s, j, begin, n, out, at + beta)
             scatter_rest(codes, values, own, tables, places_r, first, start, j, begin, n, s, out, at)
+
+
+@inner
+def weigh(omega, upper, category, alpha, at, begin, n, forms, s):
+    """s = W forms of a level's rows, less what thresholds alpha[at:] take; s may be `forms`."""
+    for k in range(n):
+        s[k] = omega[begin + k] * forms[k]
+    if upper is not None:
+        for k in range(n):
+            r = begin + k
+            y = at + category[r]
+            s[k] -= upper[r] * alpha[y + 1] + (omega[r] - upper[r]) * alpha[y]
 
 
 @kernel
@@ -128,16 +134,10 @@ def level_sums(low, high, rows, m, omega, upper, category, blocks, v, alpha, out
                 forms[k] = 0.0
             add_columns(codes, values, own, tables, places_x, 1.0, v, at + beta, j, begin, n, forms)
             add_rest(codes, values, own, tables, places_r, first, start, j, begin, n, v, at, forms)
-            for k in range(n):
-                forms[k] *= omega[begin + k]
-            if upper is not None:
-                for k in range(n):
-                    r = begin + k
-                    y = c * n_alpha + category[r]
-                    forms[k] -= upper[r] * alpha[y + 1] + (omega[r] - upper[r]) * alpha[y]
+            weigh(omega, upper, category, alpha, c * n_alpha, begin, n, forms, forms)
             for i in range(q):
                 shift[i] = out[own_e + i] = 0.0
-            add_span(span, own, j, 1.0, v, at + beta, shift)
+            add_span(span, own, j, v, at + beta, shift)
             if span.shape[0] > 0:
                 for i in range(q):
                     for h in range(q):
@@ -220,8 +220,8 @@ def eliminated_share(
                 add_pairs(codes, f, width, marks, pairs, blocks, j, begin, n, M, q, MB, pair, seen, out)
             else:
                 add_level_blocks(codes, f, width, block_start[f], begin, n, X, w, out)
-            for k in range(n):
-                seen[level_start[f] + codes[f, begin + k]] = False
+                for k in range(n):
+                    seen[level_start[f] + codes[f, begin + k]] = False
 
 
 @called

@@ -48,7 +48,7 @@ class LevelOperator:
         sums = self._sums(m * self.layout.n_rest), self._sums(m * (self.layout.n_thresholds + 2))
         arguments = (self.rows, m, *rowwise(curvature), blocks, one_after_the_other(e))
         over_levels(self.layout, cross, *arguments, each=[self._each_row(), self._each_own(), *sums])
-        return self._with_alpha(m, *sums)
+        return side_by_side(self.layout, m, *sums)
 
     def reduced_product(self, curvature: Curvature, blocks: Floats, M: Floats, v: Floats) -> Floats:
         """D_o' T_e D_o v, shape (n_rest, m)."""
@@ -58,10 +58,11 @@ class LevelOperator:
         from mixedfx.linalg.level_kernels import product
 
         sums = self._sums(m * self.layout.n_rest), self._sums(m * (self.layout.n_thresholds + 2))
-        arguments = (self.rows, m, *rowwise(curvature), blocks, M, one_after_the_other(v), self._alpha(v))
+        vectors = one_after_the_other(v), one_after_the_other(padded_alpha(self.layout, v))
+        arguments = (self.rows, m, *rowwise(curvature), blocks, M, *vectors)
         buffers = [self._each_row(), self._each_row(), *(self._each_own() for _ in range(3))]
         over_levels(self.layout, product, *arguments, each=[*buffers, *sums])
-        return self._with_alpha(m, *sums)
+        return side_by_side(self.layout, m, *sums)
 
     def level_sums(self, curvature: Curvature, blocks: Floats, v: Floats) -> Floats:
         """Z_e' W D_o v, shape (J_e, q_e, m)."""
@@ -71,7 +72,8 @@ class LevelOperator:
         from mixedfx.linalg.level_kernels import level_sums
 
         out = np.empty(m * J * q)
-        arguments = (self.rows, m, *rowwise(curvature), blocks, one_after_the_other(v), self._alpha(v), out)
+        vectors = one_after_the_other(v), one_after_the_other(padded_alpha(self.layout, v))
+        arguments = (self.rows, m, *rowwise(curvature), blocks, *vectors, out)
         over_levels(self.layout, level_sums, *arguments, each=[self._each_row(), self._each_own()])
         return np.ascontiguousarray(np.moveaxis(out.reshape(m, J, q), 0, 2))
 
@@ -114,19 +116,22 @@ class LevelOperator:
     def _sums(self, size: int) -> Floats:
         return per_thread(self.layout.n_rows, (size,), 0.0)
 
-    def _alpha(self, v: Floats) -> Floats:
-        """The thresholds' part of each column, between two zeros."""
-        return one_after_the_other(np.pad(v[self.layout.alpha_start :], ((1, 1), (0, 0))))
-
-    def _with_alpha(self, m: int, sums: Floats, into_alpha: Floats) -> Floats:
-        out = sums.sum(axis=0).reshape(m, self.layout.n_rest)
-        out[:, self.layout.alpha_start :] = into_alpha.sum(axis=0).reshape(m, -1)[:, 1:-1]
-        return np.ascontiguousarray(out.T)
-
 
 def one_after_the_other(columns: Floats) -> Floats:
     """The columns, the last axis, of an array in one run; float64."""
     return np.ascontiguousarray(np.moveaxis(columns, -1, 0), dtype=np.float64).reshape(-1)
+
+
+def padded_alpha(layout: RowLayout, v: Floats) -> Floats:
+    """The thresholds' part of rest vectors v between two zeros, shape (thresholds + 2, m)."""
+    return np.pad(v[layout.alpha_start :], ((1, 1), (0, 0)))
+
+
+def side_by_side(layout: RowLayout, m: int, sums: Floats, into_alpha: Floats) -> Floats:
+    """All threads' sums of m columns, one after the other, as (n_rest, m), with the thresholds' in their place."""
+    out = sums.sum(axis=0).reshape(m, layout.n_rest)
+    out[:, layout.alpha_start :] = into_alpha.sum(axis=0).reshape(m, -1)[:, 1:-1]
+    return np.ascontiguousarray(out.T)
 
 
 def rowwise(curvature: Curvature) -> tuple[NDArray, NDArray | None, NDArray | None]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedfx.linalg.layout import RowLayout, bounds
-from mixedfx.linalg.places import flat_tables, places
+from mixedfx.linalg.places import places
 
 
 class LevelRows(NamedTuple):
@@ -63,7 +63,7 @@ def level_rows_of(layout: RowLayout) -> LevelRows:
         codes=layout.codes,
         values=features.rows,
         own=np.ascontiguousarray(features.tables[0]),
-        tables=flat_tables(features),
+        tables=features.flat_tables,
         places_e=places(features, layout.eliminated.columns),
         places_r=places(features, layout.rest_columns),
         places_x=places(features, layout.fixed_columns[others], others),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mixedfx.linalg.curvature import Curvature
 from mixedfx.linalg.layout import RowLayout
-from mixedfx.linalg.level_operator import LevelOperator, rowwise
+from mixedfx.linalg.level_operator import LevelOperator, padded_alpha, rowwise
 from mixedfx.linalg.leverages import LeverageSums, LeverageWeights
 from mixedfx.linalg.threads import in_threads, over_levels, per_thread, thread_count
 
@@ -178,7 +178,7 @@ class NumbaOperator:
         sums, into_alpha = self.accumulators(self.layout.n_rest, m), self._alpha_accumulators(m)
         each = [self.row_values(), buffers(self.layout.longest, m), buffers(m), buffers(m)]
         each += [buffers(q, m), buffers(q, m), sums, into_alpha]
-        arguments = (self.rows, *rowwise(curvature), M, contiguous(v), self.padded_alpha(v))
+        arguments = (self.rows, *rowwise(curvature), M, contiguous(v), padded_alpha(self.layout, v))
         over_levels(self.layout, kernels.products, *arguments, each=each)
         return self._with_alpha(sums, into_alpha)
 
@@ -193,7 +193,7 @@ class NumbaOperator:
         from mixedfx.linalg import kernels
 
         out = np.empty((self.layout.n_levels, self.layout.q, m))
-        arguments = (*rowwise(curvature), contiguous(v), self.padded_alpha(v), out)
+        arguments = (*rowwise(curvature), contiguous(v), padded_alpha(self.layout, v), out)
         each = [self.row_values(), self.buffers(m)]
         over_levels(self.layout, kernels.level_sums, self.rows, *arguments, each=each)
         return out
@@ -279,10 +279,6 @@ class NumbaOperator:
     def row_values(self) -> Floats:
         """The buffer z of each thread; see `mixedfx.linalg.rows`."""
         return per_thread(self.layout.n_rows, (self.layout.features.width,), 1.0)
-
-    def padded_alpha(self, v: Floats) -> Floats:
-        """The thresholds' part of a rest vector between two zeros, shape (thresholds + 2, m)."""
-        return np.pad(v[self.layout.alpha_start :], ((1, 1), (0, 0)))
 
     def _alpha_accumulators(self, m: int) -> Floats:
         return self.accumulators(self.layout.n_thresholds + 2, m)

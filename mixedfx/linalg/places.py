@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedfx import predictors
 from mixedfx.linalg.row_features import RowFeatures
 
 ROW, LEVEL, CONSTANT = -1, -2, -3
@@ -23,33 +24,21 @@ def places(
     """
     out = np.zeros((len(columns), 5), dtype=np.int64)
     out[:, 4] = np.arange(len(columns)) if numbers is None else numbers
-    for i, position in enumerate(features.positions(columns)):
-        out[i, :3] = _place(features, int(position))
+    for i, feature in enumerate(columns):
+        out[i, :3] = _place(features, int(feature))
     for i in reversed(range(len(out))):
         follows = i + 1 < len(out) and out[i, 0] >= 0 and (out[i + 1, :3] == out[i, :3] + (0, 1, 0)).all()
         out[i, 3] = 1 + out[i + 1, 3] if follows else 1
     return out
 
 
-def _place(features: RowFeatures, position: int) -> tuple[int, int, int]:
-    if position == features.width - 1:
+def _place(features: RowFeatures, feature: int) -> tuple[int, int, int]:
+    if feature == predictors.CONSTANT:
         return CONSTANT, 0, 0
-    if position < len(features.rows):
-        return ROW, position, 0
-    position -= len(features.rows)
-    own, *tables = features.tables
-    if position < own.shape[1]:
-        return LEVEL, position, 0
-    position -= own.shape[1]
-    begin = 0
-    for factor, table in enumerate(tables):
-        if position < table.shape[1]:
-            return factor, begin + position, table.shape[1]
-        position -= table.shape[1]
-        begin += table.size
-    raise IndexError(f"there are {features.width} values, and {position} more was asked for")
-
-
-def flat_tables(features: RowFeatures) -> NDArray[np.float64]:
-    """The tables of the remaining factors, one after the other."""
-    return np.concatenate([np.zeros(0), *(table.ravel() for table in features.tables[1:])])
+    k, at = features.source(feature)
+    if k < 0:
+        return ROW, at, 0
+    if k == 0:
+        return LEVEL, at, 0
+    before = sum(table.size for table in features.tables[1:k])
+    return k - 1, before + at, features.tables[k].shape[1]

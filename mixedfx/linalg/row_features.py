@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,24 +55,37 @@ class RowFeatures:
         padded = np.append(self.position, self.width - 1)
         return padded[np.where(columns == CONSTANT, len(self.position), columns)]
 
+    def source(self, feature: int) -> tuple[int, int]:
+        """(k, column of ``tables[k]``) where factor k's levels have the feature, or (-1, row of `rows`)."""
+        at = int(self.position[feature])
+        if at < len(self.rows):
+            return -1, at
+        at -= len(self.rows)
+        for k, table in enumerate(self.tables):
+            if at < table.shape[1]:
+                return k, at
+            at -= table.shape[1]
+        raise IndexError(f"there is no feature {feature}")
+
     def own_column(self, feature: int) -> int:
         """Where the table of the eliminated factor's levels has the feature; -1 where it is not stored there."""
         if feature == CONSTANT:
             return -1
-        at = int(self.position[feature]) - len(self.rows)
-        return at if 0 <= at < self.tables[0].shape[1] else -1
+        k, at = self.source(feature)
+        return at if k == 0 else -1
+
+    @cached_property
+    def flat_tables(self) -> Floats:
+        """The tables of the remaining factors, one after the other."""
+        return np.concatenate([np.zeros(0), *(table.ravel() for table in self.tables[1:])])
 
     def column(self, feature: int, ptr: NDArray[np.int64], codes: NDArray[np.int32]) -> Floats:
         """Values of one feature in all sorted rows, shape (N,)."""
-        at = int(self.position[feature])
-        if at < len(self.rows):
+        k, at = self.source(feature)
+        if k < 0:
             return self.rows[at].astype(np.float64)
-        at -= len(self.rows)
-        for k, table in enumerate(self.tables):
-            if at < table.shape[1]:
-                return np.repeat(table[:, at], np.diff(ptr)) if k == 0 else table[codes[k - 1], at]
-            at -= table.shape[1]
-        raise IndexError(f"there is no feature {feature}")
+        table = self.tables[k]
+        return np.repeat(table[:, at], np.diff(ptr)) if k == 0 else table[codes[k - 1], at]
 
 
 def place_features(features: Floats, groupings: Sequence[Grouping], order: NDArray) -> RowFeatures:

@@ -14,7 +14,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mixedfx.linalg.layout import RowLayout, bounds
-from mixedfx.linalg.places import flat_tables
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; infinities and NaN keep their meaning
 
@@ -78,7 +77,7 @@ def rows_of(layout: RowLayout) -> Rows:
         codes=layout.codes,
         values=features.rows,
         own=np.ascontiguousarray(own),
-        tables=flat_tables(features),
+        tables=features.flat_tables,
         table_first=bounds(t.shape[1] for t in others),
         table_start=bounds(t.size for t in others),
         cols_e=features.positions(layout.eliminated.columns),
